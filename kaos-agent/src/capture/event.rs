@@ -1,0 +1,219 @@
+//! What capture tells the rest of the pipeline.
+//!
+//! A recording is a sequence of these, so everything that a span depends on must be in them:
+//! no later stage asks the machine anything.
+
+use std::net::{IpAddr, SocketAddr};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::time::{Nanos, WallOffset};
+
+/// A process: the kernel's thread-group id in the initial pid namespace.
+pub type Pid = u32;
+
+/// A socket for as long as it lives: the kernel's socket cookie, which is never used again, so an
+/// address that is reused for a new socket cannot be mistaken for the old one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SocketId(pub u64);
+
+/// One thing that happened, in the order in which the kernel told it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event {
+    /// Bytes moved through a socket.
+    Data(Data),
+    /// A connection opened, failed or ended.
+    Connection(ConnectionEvent),
+    /// A process started, was described, or ended.
+    Process(ProcessEvent),
+    /// The wall clock was measured; holds for everything that begins from now on.
+    Clock {
+        /// When it was measured.
+        at: Nanos,
+        /// The offset found.
+        offset: WallOffset,
+    },
+    /// The kernel could not deliver this many records since the last such event. Positions tell
+    /// later which streams have a hole; this only counts.
+    Lost {
+        /// When it was noticed.
+        at: Nanos,
+        /// Records lost.
+        records: u64,
+    },
+}
+
+impl Event {
+    /// When it happened.
+    #[must_use]
+    pub fn at(&self) -> Nanos {
+        match self {
+            Self::Data(data) => data.at,
+            Self::Connection(connection) => connection.at,
+            Self::Process(process) => process.at,
+            Self::Clock { at, .. } | Self::Lost { at, .. } => *at,
+        }
+    }
+}
+
+/// Which way bytes move, seen from the process that owns the socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Direction {
+    /// The process wrote them.
+    Sent,
+    /// The process read them.
+    Received,
+}
+
+impl Direction {
+    /// The other one.
+    #[must_use]
+    pub fn opposite(self) -> Self {
+        match self {
+            Self::Sent => Self::Received,
+            Self::Received => Self::Sent,
+        }
+    }
+}
+
+/// The two ends of a connection, seen from the process that owns the socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Endpoints {
+    /// TCP over IPv4 or IPv6; a v4-mapped IPv6 address is given as IPv4.
+    Tcp {
+        /// This end.
+        local: SocketAddr,
+        /// The other end.
+        remote: SocketAddr,
+        /// Inode number of the network namespace that the socket lives in.
+        network_namespace: u32,
+    },
+    /// An `AF_UNIX` stream socket. The numbers name the two sockets of the pair, scrambled so that
+    /// they are no kernel addresses; the other end sees them exchanged.
+    Unix {
+        /// This end.
+        local: u64,
+        /// The other end.
+        remote: u64,
+    },
+}
+
+impl Endpoints {
+    /// Address of the other end, where it is an IP address.
+    #[must_use]
+    pub fn remote_ip(&self) -> Option<IpAddr> {
+        match self {
+            Self::Tcp { remote, .. } => Some(remote.ip()),
+            Self::Unix { .. } => None,
+        }
+    }
+}
+
+/// Bytes that one socket operation moved, or a part of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Data {
+    /// End of the socket operation.
+    pub at: Nanos,
+    /// Process that moved them.
+    pub pid: Pid,
+    /// Thread that moved them.
+    pub tid: u32,
+    /// The socket.
+    pub socket: SocketId,
+    /// Its two ends.
+    pub endpoints: Endpoints,
+    /// Which way.
+    pub direction: Direction,
+    /// Position of the first byte in the stream. For TCP the low 32 bits are the kernel's own
+    /// sequence position, on which both ends of a connection agree; higher bits count wraps since
+    /// the first operation seen. For `AF_UNIX` it counts from the first operation seen.
+    pub position: u64,
+    /// The bytes captured, from `position` on. May be empty.
+    pub bytes: Bytes,
+    /// Bytes that were moved after those but not captured: a gap of known size.
+    pub skipped: u64,
+    /// The first byte of this direction of the connection is known to be at `position`.
+    pub stream_start: bool,
+    /// The operation read the end of the stream (the peer will send no more).
+    pub end_of_stream: bool,
+}
+
+/// A change in the life of a connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectionEvent {
+    /// When.
+    pub at: Nanos,
+    /// Process that owns the socket, as far as it is known (the last one that used it).
+    pub pid: Pid,
+    /// The socket.
+    pub socket: SocketId,
+    /// Its two ends.
+    pub endpoints: Endpoints,
+    /// What happened.
+    pub change: ConnectionChange,
+}
+
+/// What happened to a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ConnectionChange {
+    /// The process began to connect. The local port may not be known yet.
+    Connecting,
+    /// The connection was refused, timed out, or was unreachable.
+    ConnectFailed {
+        /// The kernel's error number, positive (`ECONNREFUSED`, `ETIMEDOUT`, `EHOSTUNREACH`, …).
+        errno: i32,
+    },
+    /// It broke after it was established.
+    Broken {
+        /// The kernel's error number, positive (`ECONNRESET`, `ETIMEDOUT`, `EPIPE`, …).
+        errno: i32,
+    },
+    /// The other end said that it will send no more (FIN).
+    PeerFinished,
+    /// This end finished or closed it.
+    Closed,
+}
+
+/// A change in the life of a process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessEvent {
+    /// When.
+    pub at: Nanos,
+    /// Which.
+    pub pid: Pid,
+    /// What happened.
+    pub change: ProcessChange,
+}
+
+/// What happened to a process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ProcessChange {
+    /// It was forked.
+    Forked {
+        /// By whom.
+        parent: Pid,
+    },
+    /// It executes another program now; all that was described before is void.
+    Executed,
+    /// What it is. Comes before its first data, and again after it executed another program.
+    Described(Box<ProcessInfo>),
+    /// It is gone.
+    Exited,
+}
+
+/// What is known of a process, as read from `/proc` when it was first seen.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ProcessInfo {
+    /// Path of its executable, as the process sees it.
+    pub executable: String,
+    /// Short name (`/proc/PID/comm`).
+    pub name: String,
+    /// Command line without its values: the program and, for an interpreter, the script or
+    /// module. Never whole, since arguments carry secrets.
+    pub command: Vec<String>,
+    /// Path of its cgroup in the v2 hierarchy.
+    pub cgroup: String,
+    /// Variables that the agent may read (`identity::environment` has the list), sorted by name.
+    pub environment: Vec<(String, String)>,
+}

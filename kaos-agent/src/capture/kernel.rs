@@ -1,0 +1,332 @@
+//! The loaded object: its programs and maps.
+
+use std::num::NonZeroU32;
+use std::sync::LazyLock;
+
+use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf};
+use aya::programs::{BtfTracePoint, ProgramError};
+use aya::{Btf, Ebpf, EbpfError, EbpfLoader};
+use kaos_ebpf::counter::Counter;
+use kaos_ebpf::settings::{EXCLUDED, SELECTED, Settings};
+use rand::Rng as _;
+
+use super::btf::read_offsets;
+use super::error::CannotTrace;
+use super::event::{Pid, SocketId};
+use super::programs::{PROGRAMS, ProgramSpec};
+use super::syscalls::SYSCALLS;
+use crate::health::counters::Counters;
+use crate::settings::{CaptureSettings, Selection};
+
+/// Update an entry only if it is there (`BPF_EXIST`, include/uapi/linux/bpf.h).
+const IF_PRESENT: u64 = 2;
+/// The reader is woken before its time when this share of the ring is full.
+const WAKE_SHARE: u64 = 4;
+
+/// The settings, as aya may write them into the object.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct Global(Settings);
+
+// SAFETY: `Settings` consists of integers only and has no padding (its size is asserted).
+unsafe impl aya::Pod for Global {}
+
+/// The object in the kernel. Everything is detached and freed when it is dropped: nothing is
+/// pinned.
+pub struct Kernel {
+    /// Keeps programs and maps alive.
+    ebpf: Ebpf,
+    ring: RingBuf<MapData>,
+    processes: HashMap<MapData, u32, u32>,
+    cgroups: HashMap<MapData, u64, u8>,
+    ports: HashMap<MapData, u16, u8>,
+    muted: HashMap<MapData, u64, u8>,
+    counters: PerCpuArray<MapData, u64>,
+}
+
+/// How a program fared.
+#[derive(Debug)]
+pub struct Attached {
+    /// Which one.
+    pub program: &'static ProgramSpec,
+    /// How many instructions the verifier walked, or why it is not attached.
+    pub outcome: Result<u32, String>,
+}
+
+impl Kernel {
+    /// Loads the object with the settings of a run; attaches nothing yet.
+    ///
+    /// # Errors
+    /// No BTF, no permission, or the kernel refuses the object.
+    pub fn load(settings: &CaptureSettings, selection: &Selection) -> Result<Self, CannotTrace> {
+        let global = Global(kernel_settings(settings, selection)?);
+        let mut ebpf = EbpfLoader::new()
+            .override_global("SETTINGS", &global, true)
+            .map_max_entries("RING", settings.ring_bytes)
+            .map_max_entries("CONNECTIONS", settings.max_connections)
+            .map_max_entries("MUTED", settings.max_connections)
+            .load(kaos_ebpf::OBJECT)
+            .map_err(|error| cannot_load(&error))?;
+        fill_syscalls(&mut ebpf).map_err(|error| broken("SYSCALLS", &error))?;
+        let mut kernel = Self {
+            ring: take(&mut ebpf, "RING", RingBuf::try_from)?,
+            processes: take(&mut ebpf, "PROCESSES", HashMap::try_from)?,
+            cgroups: take(&mut ebpf, "CGROUPS", HashMap::try_from)?,
+            ports: take(&mut ebpf, "PORTS", HashMap::try_from)?,
+            muted: take(&mut ebpf, "MUTED", HashMap::try_from)?,
+            counters: take(&mut ebpf, "COUNTERS", PerCpuArray::try_from)?,
+            ebpf,
+        };
+        kernel
+            .processes
+            .insert(&std::process::id(), &EXCLUDED, 0)
+            .map_err(|error| broken("PROCESSES", &error))?;
+        Ok(kernel)
+    }
+
+    /// Loads and attaches every program of the table; one that fails is reported, and the rest
+    /// goes on.
+    ///
+    /// # Errors
+    /// The kernel's BTF cannot be read.
+    pub fn attach(&mut self) -> Result<Vec<Attached>, CannotTrace> {
+        let btf = Btf::from_sys_fs().map_err(|error| CannotTrace {
+            what: "cannot read the kernel's BTF".to_owned(),
+            why: error.to_string(),
+            remedy: "use a kernel built with CONFIG_DEBUG_INFO_BTF=y".to_owned(),
+        })?;
+        Ok(PROGRAMS
+            .iter()
+            .map(|program| Attached {
+                program,
+                outcome: self.attach_one(program, &btf),
+            })
+            .collect())
+    }
+
+    fn attach_one(&mut self, spec: &ProgramSpec, btf: &Btf) -> Result<u32, String> {
+        let program: &mut BtfTracePoint = self
+            .ebpf
+            .program_mut(spec.hook)
+            .ok_or("the object has no such program")?
+            .try_into()
+            .map_err(|error: ProgramError| error.to_string())?;
+        program
+            .load(spec.hook, btf)
+            .map_err(|error| explain(&error))?;
+        program.attach().map_err(|error| explain(&error))?;
+        let info = program.info().map_err(|error| explain(&error))?;
+        Ok(info.verified_instruction_count().unwrap_or_default())
+    }
+
+    /// Selects a process from user space.
+    ///
+    /// # Errors
+    /// The table is full.
+    pub fn select(&mut self, pid: Pid) -> Result<(), String> {
+        self.processes
+            .insert(&pid, &SELECTED, 0)
+            .map_err(|error| error.to_string())
+    }
+
+    /// Makes a candidate a selected process, if it still runs.
+    pub fn confirm(&mut self, pid: Pid) {
+        // A candidate that ended has lost its entry, and must not get one again.
+        let _ = self.processes.insert(&pid, &SELECTED, IF_PRESENT);
+    }
+
+    /// Follows a process no more.
+    pub fn reject(&mut self, pid: Pid) {
+        // It may have ended by itself.
+        let _ = self.processes.remove(&pid);
+    }
+
+    /// Selects a cgroup.
+    ///
+    /// # Errors
+    /// The table is full.
+    pub fn select_cgroup(&mut self, id: u64) -> Result<(), String> {
+        self.cgroups
+            .insert(&id, &1, 0)
+            .map_err(|error| error.to_string())
+    }
+
+    /// Selects who listens on a port from now on.
+    ///
+    /// # Errors
+    /// The table is full.
+    pub fn select_port(&mut self, port: u16) -> Result<(), String> {
+        self.ports
+            .insert(&port, &1, 0)
+            .map_err(|error| error.to_string())
+    }
+
+    /// Captures nothing more of a connection.
+    pub fn mute(&mut self, socket: SocketId) {
+        // An LRU map has always room; a failure costs only what muting would save.
+        let _ = self.muted.insert(&socket.0, &1, 0);
+    }
+
+    /// The ring, for reading and waiting.
+    pub fn ring(&mut self) -> &mut RingBuf<MapData> {
+        &mut self.ring
+    }
+
+    /// One counter, summed over the CPUs.
+    #[must_use]
+    pub fn counter(&self, counter: Counter) -> u64 {
+        self.counter_by_cpu(counter).iter().sum()
+    }
+
+    fn counter_by_cpu(&self, counter: Counter) -> Vec<u64> {
+        self.counters
+            .get(&(counter as u32), 0)
+            .map(|values| values.to_vec())
+            .unwrap_or_default()
+    }
+}
+
+impl Counters for Kernel {
+    fn visit(&self, visit: &mut dyn FnMut(&'static str, u64)) {
+        for (counter, name) in Counter::ALL {
+            visit(name, self.counter(*counter));
+        }
+        // Where a loss happened says who made it; where none did there is nothing to say.
+        for (counter, names) in &*LOSS_NAMES {
+            for (name, value) in names.iter().zip(self.counter_by_cpu(*counter)) {
+                if value > 0 {
+                    visit(name, value);
+                }
+            }
+        }
+    }
+}
+
+/// Names of the counters of losses by CPU: `kernel.lost.ring_full.cpu0` and so on. They live as long
+/// as the process, like all names of counters.
+static LOSS_NAMES: LazyLock<Vec<(Counter, Vec<String>)>> = LazyLock::new(|| {
+    let cpus = aya::util::nr_cpus().map_or(0, NonZeroU32::get);
+    let names = |name| (0..cpus).map(move |cpu| format!("{name}.cpu{cpu}"));
+    Counter::ALL
+        .iter()
+        .filter(|(_, name)| name.starts_with("kernel.lost."))
+        .map(|(counter, name)| (*counter, names(name).collect()))
+        .collect()
+});
+
+fn kernel_settings(
+    settings: &CaptureSettings,
+    selection: &Selection,
+) -> Result<Settings, CannotTrace> {
+    let (offsets, registers) = read_offsets()?;
+    let (select_all, match_executables, match_cgroups, match_ports) = match selection {
+        Selection::All => (true, false, false, false),
+        Selection::Matching(selectors) => (
+            false,
+            !selectors.executables.is_empty(),
+            !selectors.cgroups.is_empty(),
+            !selectors.ports.is_empty(),
+        ),
+    };
+    Ok(Settings {
+        offsets,
+        registers,
+        scramble: rand::rng().next_u64(),
+        wake_bytes: u64::from(settings.ring_bytes) / WAKE_SHARE,
+        head_bytes: settings.head_bytes,
+        tail_bytes: settings.tail_bytes,
+        select_all: select_all.into(),
+        match_executables: match_executables.into(),
+        match_cgroups: match_cgroups.into(),
+        match_ports: match_ports.into(),
+    })
+}
+
+fn fill_syscalls(ebpf: &mut Ebpf) -> Result<(), aya::maps::MapError> {
+    let map = ebpf
+        .map_mut("SYSCALLS")
+        .ok_or_else(|| aya::maps::MapError::InvalidName {
+            name: "SYSCALLS".to_owned(),
+        })?;
+    let mut shapes: Array<_, u8> = Array::try_from(map)?;
+    for (number, shape) in SYSCALLS {
+        let index = u32::try_from(*number).expect("a test checks that all numbers fit");
+        shapes.set(index, &(*shape as u8), 0)?;
+    }
+    Ok(())
+}
+
+fn take<T>(
+    ebpf: &mut Ebpf,
+    name: &str,
+    convert: impl FnOnce(aya::maps::Map) -> Result<T, aya::maps::MapError>,
+) -> Result<T, CannotTrace> {
+    let map = ebpf
+        .take_map(name)
+        .ok_or_else(|| broken(name, &"the object has no such map"))?;
+    convert(map).map_err(|error| broken(name, &error))
+}
+
+fn broken(map: &str, error: &dyn std::fmt::Display) -> CannotTrace {
+    CannotTrace {
+        what: format!("cannot use the map {map}"),
+        why: error.to_string(),
+        remedy: "lower --ring-bytes or --max-connections if memory is short, else report it"
+            .to_owned(),
+    }
+}
+
+fn cannot_load(error: &EbpfError) -> CannotTrace {
+    let why = chain(error);
+    let remedy = if why.contains("os error 1)") || why.contains("os error 13)") {
+        "run as root, or with the capabilities BPF and PERFMON"
+    } else if why.contains("os error 12)") || why.contains("os error 7)") {
+        "lower --ring-bytes or --max-connections"
+    } else {
+        "run `kaos-agent doctor`, and report what it says"
+    };
+    CannotTrace {
+        what: "cannot load the eBPF object".to_owned(),
+        why,
+        remedy: remedy.to_owned(),
+    }
+}
+
+/// An error of a program, in one line: the verifier's verdict without its whole log.
+fn explain(error: &ProgramError) -> String {
+    match error {
+        ProgramError::LoadError {
+            io_error,
+            verifier_log,
+        } => {
+            let log = verifier_log.to_string();
+            tracing::debug!("the verifier says:\n{log}");
+            let verdict = log
+                .lines()
+                .rev()
+                .find(|line| {
+                    let is_statistics = ["processed ", "stack depth", "verification time"]
+                        .iter()
+                        .any(|start| line.starts_with(start));
+                    !line.trim().is_empty() && !is_statistics
+                })
+                .unwrap_or("it gives no reason");
+            format!("the kernel refuses it ({io_error}): {verdict}")
+        }
+        other => chain(other),
+    }
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.ends_with(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text.replace('\n', " ")
+}

@@ -1,0 +1,287 @@
+//! The front end for kernels from 6.3 on: BTF tracepoints.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use kaos_ebpf::counter::Counter;
+use kaos_ebpf::record::Life;
+use rustc_hash::FxHashSet;
+
+use super::clock::{Clock, monotonic};
+use super::error::CannotTrace;
+use super::event::{Event, Pid, ProcessChange, ProcessEvent, SocketId};
+use super::front_end::FrontEnd;
+use super::kernel::{Attached, Kernel};
+use super::processes;
+use super::records::{ProcessNews, Record, parse};
+use super::release;
+use super::ring::{Bell, Waiter};
+use super::selection;
+use crate::health::counters::Counters;
+use crate::settings::{CaptureSettings, Selection};
+use crate::time::Nanos;
+
+/// How often the clock is measured and the kernel's loss counter is read.
+const HOUSEKEEPING: Duration = Duration::from_secs(1);
+
+crate::counters! {
+    /// What the reader of the ring saw and lost.
+    pub struct ReaderCounters: "capture" {
+        /// Records that could not be read: a defect, never the workload's doing.
+        unreadable_records,
+        /// Records of candidates whose executable did not match.
+        rejected_records,
+        /// Processes described.
+        described_processes,
+    }
+}
+
+/// Kernel hooks at work.
+pub struct Live {
+    kernel: Kernel,
+    waiter: Waiter,
+    poll_interval: Duration,
+    selection: Selection,
+    described: FxHashSet<Pid>,
+    /// Selected when they ran already, and not described yet.
+    found_running: Vec<Pid>,
+    /// Candidates turned down, whose records may still be in the ring; until it is empty.
+    rejected: FxHashSet<Pid>,
+    clock: Clock,
+    last_housekeeping: Option<Instant>,
+    told_lost: u64,
+    counters: ReaderCounters,
+}
+
+impl Live {
+    /// Loads and attaches everything, and selects what runs already. Also tells how each program
+    /// fared.
+    ///
+    /// # Errors
+    /// It cannot work here: the first needed program that could not be attached says why.
+    pub fn start(
+        settings: &CaptureSettings,
+        selection: Selection,
+    ) -> Result<(Self, Vec<Attached>), CannotTrace> {
+        release::check(&release::running())?;
+        let mut kernel = Kernel::load(settings, &selection)?;
+        let waiter = Waiter::new(kernel.ring()).map_err(|error| CannotTrace {
+            what: "cannot wait for the ring buffer".to_owned(),
+            why: error.to_string(),
+            remedy: "raise the limit of open files".to_owned(),
+        })?;
+        // Cgroups and ports before the hooks, processes after them: what starts in between is seen
+        // by the one or by the other.
+        if let Selection::Matching(selectors) = &selection {
+            for id in selection::cgroup_ids(selectors) {
+                kernel.select_cgroup(id).map_err(table_full)?;
+            }
+            for port in &selectors.ports {
+                kernel.select_port(*port).map_err(table_full)?;
+            }
+        }
+        let attached = kernel.attach()?;
+        let failed = attached
+            .iter()
+            .find_map(|one| Some((one.program, one.outcome.as_ref().err()?)))
+            .filter(|(program, _)| program.needed);
+        if let Some((program, failure)) = failed {
+            return Err(CannotTrace {
+                what: format!("cannot attach to the tracepoint {}", program.hook),
+                why: failure.clone(),
+                remedy: "run `kaos-agent doctor` to see what this machine lacks".to_owned(),
+            });
+        }
+        let mut live = Self {
+            kernel,
+            waiter,
+            poll_interval: settings.poll_interval,
+            selection,
+            described: FxHashSet::default(),
+            found_running: Vec::new(),
+            rejected: FxHashSet::default(),
+            clock: Clock::default(),
+            last_housekeeping: None,
+            told_lost: 0,
+            counters: ReaderCounters::default(),
+        };
+        live.select_running()?;
+        Ok((live, attached))
+    }
+
+    /// A bell that ends a wait.
+    ///
+    /// # Errors
+    /// The process is out of descriptors.
+    pub fn bell(&self) -> io::Result<Bell> {
+        self.waiter.bell()
+    }
+
+    /// Selects what matches and runs already, until a second look finds nothing new: what is
+    /// forked by a selected process is the kernel's part.
+    fn select_running(&mut self) -> Result<(), CannotTrace> {
+        let Selection::Matching(selectors) = &self.selection else {
+            return Ok(());
+        };
+        let mut selected = FxHashSet::default();
+        loop {
+            let mut news = false;
+            for pid in selection::matching_processes(selectors) {
+                if pid != std::process::id() && selected.insert(pid) {
+                    self.kernel.select(pid).map_err(table_full)?;
+                    news = true;
+                }
+            }
+            if !news {
+                break;
+            }
+        }
+        // One that ended meanwhile did so unseen, and its number will be somebody else's.
+        for pid in selected {
+            if processes::executable(pid).is_none() {
+                self.kernel.reject(pid);
+            } else {
+                self.found_running.push(pid);
+            }
+        }
+        self.found_running.sort_unstable();
+        Ok(())
+    }
+
+    fn housekeeping(&mut self, events: &mut Vec<Event>) {
+        let due = self
+            .last_housekeeping
+            .is_none_or(|last| last.elapsed() >= HOUSEKEEPING);
+        if !due {
+            return;
+        }
+        self.last_housekeeping = Some(Instant::now());
+        if let Some((at, offset)) = self.clock.measure() {
+            events.push(Event::Clock { at, offset });
+        }
+        let lost = self.kernel.counter(Counter::RingFull);
+        if lost > self.told_lost {
+            events.push(Event::Lost {
+                at: monotonic(),
+                records: lost - self.told_lost,
+            });
+            self.told_lost = lost;
+        }
+    }
+
+    fn process_news(&mut self, news: ProcessNews, events: &mut Vec<Event>) {
+        if news.candidate && !self.decide(news) {
+            self.described.remove(&news.pid);
+            return;
+        }
+        let change = match news.life {
+            Life::Forked => ProcessChange::Forked {
+                parent: news.parent,
+            },
+            Life::Executed => ProcessChange::Executed,
+            Life::Exited => ProcessChange::Exited,
+            Life::Selected => {
+                self.describe(news.pid, news.at, events);
+                return;
+            }
+        };
+        self.described.remove(&news.pid);
+        events.push(Event::Process(ProcessEvent {
+            at: news.at,
+            pid: news.pid,
+            change,
+        }));
+        // At once: a short-lived program may be gone when its first data is read.
+        if news.life == Life::Executed {
+            self.describe(news.pid, news.at, events);
+        }
+    }
+
+    /// Matches a candidate's executable; false where it does not match.
+    fn decide(&mut self, news: ProcessNews) -> bool {
+        if news.life == Life::Exited {
+            return !self.rejected.contains(&news.pid);
+        }
+        let Selection::Matching(selectors) = &self.selection else {
+            return true;
+        };
+        let matches = processes::executable(news.pid)
+            .is_some_and(|path| selection::matches_executable(&selectors.executables, &path));
+        if matches {
+            self.rejected.remove(&news.pid);
+            self.kernel.confirm(news.pid);
+        } else {
+            self.rejected.insert(news.pid);
+            self.kernel.reject(news.pid);
+        }
+        matches
+    }
+
+    fn describe(&mut self, pid: Pid, at: Nanos, events: &mut Vec<Event>) {
+        if self.described.insert(pid) {
+            self.counters.described_processes += 1;
+            events.push(Event::Process(ProcessEvent {
+                at,
+                pid,
+                change: ProcessChange::Described(Box::new(processes::describe(pid))),
+            }));
+        }
+    }
+}
+
+impl FrontEnd for Live {
+    fn wait(&mut self) {
+        self.waiter.wait(self.poll_interval);
+    }
+
+    fn read(&mut self, most: usize, events: &mut Vec<Event>) -> bool {
+        self.housekeeping(events);
+        // Before their data, since one may be killed before that is read.
+        for pid in std::mem::take(&mut self.found_running) {
+            self.describe(pid, monotonic(), events);
+        }
+        for _ in 0..most {
+            let Some(item) = self.kernel.ring().next() else {
+                self.rejected.clear();
+                return false;
+            };
+            let record = parse(&item);
+            drop(item);
+            match record {
+                Some(Record::Process(news)) => self.process_news(news, events),
+                Some(Record::Data(data)) if !self.rejected.contains(&data.pid) => {
+                    self.describe(data.pid, data.at, events);
+                    events.push(Event::Data(data));
+                }
+                Some(Record::Connection(connection))
+                    if !self.rejected.contains(&connection.pid) =>
+                {
+                    self.describe(connection.pid, connection.at, events);
+                    events.push(Event::Connection(connection));
+                }
+                Some(_) => self.counters.rejected_records += 1,
+                None => self.counters.unreadable_records += 1,
+            }
+        }
+        true
+    }
+
+    fn mute(&mut self, socket: SocketId) {
+        self.kernel.mute(socket);
+    }
+}
+
+impl Counters for Live {
+    fn visit(&self, visit: &mut dyn FnMut(&'static str, u64)) {
+        self.kernel.visit(visit);
+        self.counters.visit(visit);
+    }
+}
+
+fn table_full(why: String) -> CannotTrace {
+    CannotTrace {
+        what: "cannot select everything that matches".to_owned(),
+        why,
+        remedy: "select less, or use --all".to_owned(),
+    }
+}

@@ -1,0 +1,190 @@
+//! What `/proc` says of a process.
+
+use std::fs;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use super::event::{Pid, ProcessInfo};
+use crate::identity::environment::readable;
+
+/// Bytes read of any one file of a process. The kernel bounds `environ` by the stack's limit only;
+/// what KAOS sets stands well within this.
+const MOST_FILE_BYTES: u64 = 256 * 1024;
+
+/// Reads what is known of a process. What cannot be read (the process is gone, or belongs to
+/// somebody else) is empty.
+#[must_use]
+pub fn describe(pid: Pid) -> ProcessInfo {
+    let directory = PathBuf::from(format!("/proc/{pid}"));
+    ProcessInfo {
+        executable: executable(pid).unwrap_or_default(),
+        name: read(&directory.join("comm")).trim_end().to_owned(),
+        command: reduce(&read(&directory.join("cmdline"))),
+        cgroup: unified_cgroup(&read(&directory.join("cgroup"))),
+        environment: environment(&read(&directory.join("environ"))),
+    }
+}
+
+/// Path of a process's executable, as the process sees it.
+#[must_use]
+pub fn executable(pid: Pid) -> Option<String> {
+    let path = fs::read_link(format!("/proc/{pid}/exe")).ok()?;
+    let path = path.to_string_lossy();
+    // The kernel says so of a file that was replaced while it runs.
+    Some(path.strip_suffix(" (deleted)").unwrap_or(&path).to_owned())
+}
+
+/// All processes of this machine that the agent can see.
+pub fn all() -> impl Iterator<Item = Pid> {
+    fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// Parent of a process.
+#[must_use]
+pub fn parent(pid: Pid) -> Option<Pid> {
+    let status = read(Path::new(&format!("/proc/{pid}/stat")));
+    // The second field is a name in parentheses that may hold anything; the parent is two on.
+    status
+        .rsplit_once(')')?
+        .1
+        .split_ascii_whitespace()
+        .nth(1)?
+        .parse()
+        .ok()
+}
+
+fn read(path: &Path) -> String {
+    let mut bytes = Vec::new();
+    if let Ok(file) = fs::File::open(path) {
+        // A process may end while it is read: what came before that stands.
+        let _ = file.take(MOST_FILE_BYTES).read_to_end(&mut bytes);
+    }
+    String::from_utf8(bytes)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+}
+
+fn unified_cgroup(file: &str) -> String {
+    file.lines()
+        .find_map(|line| line.strip_prefix("0::"))
+        .unwrap_or_default()
+        .to_owned()
+}
+
+fn environment(file: &str) -> Vec<(String, String)> {
+    let variables = file
+        .split('\0')
+        .filter_map(|variable| variable.split_once('='));
+    readable(variables.map(|(name, value)| (name.to_owned(), value.to_owned())))
+}
+
+/// Interpreters whose first argument says what they run.
+const INTERPRETERS: [&str; 9] = [
+    "python", "pypy", "node", "ruby", "perl", "java", "sh", "bash", "deno",
+];
+/// Their options that take the next argument as a value which names what is run.
+const NAMING_OPTIONS: [&str; 2] = ["-m", "-jar"];
+
+/// Keeps the program and, for an interpreter, the script or module; drops all else, since
+/// arguments carry secrets.
+fn reduce(command_line: &str) -> Vec<String> {
+    let mut arguments = command_line
+        .split('\0')
+        .filter(|argument| !argument.is_empty());
+    let Some(program) = arguments.next() else {
+        return Vec::new();
+    };
+    let mut kept = vec![program.to_owned()];
+    let base = program.rsplit('/').next().unwrap_or(program);
+    if INTERPRETERS.iter().any(|name| is_version_of(base, name)) {
+        while let Some(argument) = arguments.next() {
+            if NAMING_OPTIONS.contains(&argument) {
+                kept.push(argument.to_owned());
+                kept.extend(arguments.next().map(str::to_owned));
+                break;
+            }
+            // `-c CODE` and the like: there is no name, and the code is none of our business.
+            if argument == "-c" || argument == "-e" {
+                break;
+            }
+            if !argument.starts_with('-') {
+                kept.push(argument.to_owned());
+                break;
+            }
+        }
+    }
+    kept
+}
+
+/// `python`, `python3`, `python3.11` are versions of `python`.
+fn is_version_of(program: &str, name: &str) -> bool {
+    program.strip_prefix(name).is_some_and(|rest| {
+        rest.bytes()
+            .all(|byte| byte.is_ascii_digit() || byte == b'.')
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reduced(command: &[&str]) -> String {
+        reduce(&command.join("\0")).join(" ")
+    }
+
+    #[test]
+    fn command_lines_keep_names_only() {
+        assert_eq!(reduced(&["nginx", "-g", "daemon off;"]), "nginx");
+        assert_eq!(
+            reduced(&["/usr/bin/python3.11", "-u", "agent.py", "--key", "s3cret"]),
+            "/usr/bin/python3.11 agent.py"
+        );
+        assert_eq!(
+            reduced(&["python", "-m", "uvicorn", "app:app", "--api-key=x"]),
+            "python -m uvicorn"
+        );
+        assert_eq!(reduced(&["python", "-c", "key='s3cret'"]), "python");
+        assert_eq!(reduced(&["pythonic", "secret"]), "pythonic");
+        assert_eq!(reduced(&[]), "");
+    }
+
+    #[test]
+    fn only_what_may_be_read_is_kept() {
+        let file = "PATH=/bin\0OTEL_SERVICE_NAME=a\0BAD\0AGENT_NAME=x=y";
+        let kept = environment(file);
+        let shown: Vec<_> = kept
+            .iter()
+            .map(|(name, value)| format!("{name}:{value}"))
+            .collect();
+        assert_eq!(shown, ["AGENT_NAME:x=y", "OTEL_SERVICE_NAME:a"]);
+    }
+
+    #[test]
+    fn the_unified_hierarchy_is_found_in_a_hybrid_one() {
+        assert_eq!(
+            unified_cgroup("12:pids:/a\n1:name=systemd:/b\n0::/c/d\n"),
+            "/c/d"
+        );
+        assert_eq!(unified_cgroup("12:pids:/a\n"), "");
+    }
+
+    #[test]
+    fn this_process_is_described() {
+        let info = describe(std::process::id());
+        assert!(
+            info.executable.contains("kaos_agent"),
+            "{}",
+            info.executable
+        );
+        assert!(parent(std::process::id()).is_some());
+        assert!(all().any(|pid| pid == std::process::id()));
+    }
+
+    #[test]
+    fn a_process_that_is_gone_is_empty() {
+        assert_eq!(describe(u32::MAX), ProcessInfo::default());
+    }
+}

@@ -1,0 +1,242 @@
+//! Ring-buffer records to what they say.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use bytes::Bytes;
+use kaos_ebpf::record::{
+    Change, ConnectionRecord, DataHead, FAMILY_INET, FAMILY_INET6, FAMILY_UNIX, FLAG_CANDIDATE,
+    FLAG_END_OF_STREAM, FLAG_SENT, FLAG_STREAM_START, Header, Kind, Life, ProcessRecord, Socket,
+};
+
+use super::event::{ConnectionChange, ConnectionEvent, Data, Direction, Endpoints, Pid, SocketId};
+use crate::time::Nanos;
+
+/// What a record says.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Record {
+    /// Bytes moved.
+    Data(Data),
+    /// A connection changed.
+    Connection(ConnectionEvent),
+    /// A process changed.
+    Process(ProcessNews),
+}
+
+/// News of a process, before user space has looked at it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProcessNews {
+    /// When.
+    pub at: Nanos,
+    /// Which.
+    pub pid: Pid,
+    /// Its parent, for a fork.
+    pub parent: Pid,
+    /// What happened.
+    pub life: Life,
+    /// Its executable must still be matched.
+    pub candidate: bool,
+}
+
+/// Reads a record; `None` for one that our own programs cannot have written.
+#[must_use]
+pub fn parse(bytes: &[u8]) -> Option<Record> {
+    let header: Header = read(bytes)?;
+    if header.kind == Kind::Data as u16 {
+        data(bytes).map(Record::Data)
+    } else if header.kind == Kind::Connection as u16 {
+        connection(bytes).map(Record::Connection)
+    } else if header.kind == Kind::Process as u16 {
+        process(bytes).map(Record::Process)
+    } else {
+        None
+    }
+}
+
+fn data(bytes: &[u8]) -> Option<Data> {
+    let head: DataHead = read(bytes)?;
+    let payload = bytes.get(size_of::<DataHead>()..)?;
+    let payload = payload.get(..head.captured as usize)?;
+    let flags = head.header.flags;
+    Some(Data {
+        at: head.header.at,
+        pid: head.header.pid,
+        tid: head.tid,
+        socket: SocketId(head.socket.cookie),
+        endpoints: endpoints(&head.socket)?,
+        direction: if flags & FLAG_SENT != 0 {
+            Direction::Sent
+        } else {
+            Direction::Received
+        },
+        position: head.position,
+        bytes: Bytes::copy_from_slice(payload),
+        skipped: u64::from(head.skipped),
+        stream_start: flags & FLAG_STREAM_START != 0,
+        end_of_stream: flags & FLAG_END_OF_STREAM != 0,
+    })
+}
+
+fn connection(bytes: &[u8]) -> Option<ConnectionEvent> {
+    let record: ConnectionRecord = read(bytes)?;
+    let errno = i32::try_from(record.errno).ok()?;
+    let change = match record.change {
+        change if change == Change::Connecting as u32 => ConnectionChange::Connecting,
+        change if change == Change::ConnectFailed as u32 => {
+            ConnectionChange::ConnectFailed { errno }
+        }
+        change if change == Change::Broken as u32 => ConnectionChange::Broken { errno },
+        change if change == Change::PeerFinished as u32 => ConnectionChange::PeerFinished,
+        change if change == Change::Closed as u32 => ConnectionChange::Closed,
+        _ => return None,
+    };
+    Some(ConnectionEvent {
+        at: record.header.at,
+        pid: record.header.pid,
+        socket: SocketId(record.socket.cookie),
+        endpoints: endpoints(&record.socket)?,
+        change,
+    })
+}
+
+fn process(bytes: &[u8]) -> Option<ProcessNews> {
+    let record: ProcessRecord = read(bytes)?;
+    let life = [Life::Forked, Life::Executed, Life::Exited, Life::Selected]
+        .into_iter()
+        .find(|life| *life as u32 == record.change)?;
+    Some(ProcessNews {
+        at: record.header.at,
+        pid: record.header.pid,
+        parent: record.parent,
+        life,
+        candidate: record.header.flags & FLAG_CANDIDATE != 0,
+    })
+}
+
+fn endpoints(socket: &Socket) -> Option<Endpoints> {
+    let address = |bytes: &[u8; 16], port| {
+        let ip = match socket.family {
+            FAMILY_INET => IpAddr::V4(Ipv4Addr::new(bytes[0], bytes[1], bytes[2], bytes[3])),
+            // A dual-stack socket shows IPv4 peers as v4-mapped addresses.
+            _ => IpAddr::V6(Ipv6Addr::from(*bytes)).to_canonical(),
+        };
+        SocketAddr::new(ip, port)
+    };
+    match socket.family {
+        FAMILY_INET | FAMILY_INET6 => Some(Endpoints::Tcp {
+            local: address(&socket.local, socket.local_port),
+            remote: address(&socket.remote, socket.remote_port),
+            network_namespace: socket.network_namespace,
+        }),
+        FAMILY_UNIX => Some(Endpoints::Unix {
+            local: name(&socket.local),
+            remote: name(&socket.remote),
+        }),
+        _ => None,
+    }
+}
+
+fn name(bytes: &[u8; 16]) -> u64 {
+    let (name, _) = bytes.split_first_chunk().expect("sixteen bytes hold eight");
+    u64::from_ne_bytes(*name)
+}
+
+/// Marks the record types, all of them plain integers without padding.
+trait Plain: Copy {}
+impl Plain for Header {}
+impl Plain for DataHead {}
+impl Plain for ConnectionRecord {}
+impl Plain for ProcessRecord {}
+
+fn read<T: Plain>(bytes: &[u8]) -> Option<T> {
+    let bytes = bytes.get(..size_of::<T>())?;
+    // SAFETY: there are enough bytes, any bits are a value of a plain type, and the read does not
+    // ask for alignment.
+    Some(unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes_of<T: Plain>(record: &T) -> Vec<u8> {
+        let start: *const T = record;
+        // SAFETY: a plain type has no padding, so all its bytes are initialised.
+        unsafe { std::slice::from_raw_parts(start.cast::<u8>(), size_of::<T>()) }.to_vec()
+    }
+
+    fn socket(family: u8, local: &[u8], remote: &[u8]) -> Socket {
+        let mut socket = Socket {
+            cookie: 7,
+            family,
+            local_port: 8000,
+            remote_port: 40_000,
+            network_namespace: 5,
+            ..Socket::default()
+        };
+        socket.local[..local.len()].copy_from_slice(local);
+        socket.remote[..remote.len()].copy_from_slice(remote);
+        socket
+    }
+
+    fn head(flags: u16, captured: u32) -> DataHead {
+        DataHead {
+            header: Header {
+                kind: Kind::Data as u16,
+                flags,
+                pid: 1,
+                at: 2,
+            },
+            socket: socket(FAMILY_INET, &[127, 0, 0, 1], &[10, 0, 0, 2]),
+            position: 1 << 32,
+            tid: 3,
+            captured,
+            skipped: 9,
+            padding: 0,
+        }
+    }
+
+    #[test]
+    fn data_is_read_whole() {
+        let mut bytes = bytes_of(&head(FLAG_SENT | FLAG_STREAM_START, 3));
+        bytes.extend_from_slice(b"GETxx");
+        let Some(Record::Data(data)) = parse(&bytes) else {
+            panic!("it is data");
+        };
+        assert_eq!(data.bytes, "GET");
+        assert_eq!((data.pid, data.tid, data.at, data.skipped), (1, 3, 2, 9));
+        assert_eq!(data.direction, Direction::Sent);
+        assert!(data.stream_start && !data.end_of_stream);
+        assert_eq!(
+            data.endpoints,
+            Endpoints::Tcp {
+                local: "127.0.0.1:8000".parse().expect("an address"),
+                remote: "10.0.0.2:40000".parse().expect("an address"),
+                network_namespace: 5,
+            }
+        );
+    }
+
+    #[test]
+    fn v4_mapped_addresses_are_ipv4() {
+        let mut mapped = [0; 16];
+        mapped[10..].copy_from_slice(&[0xff, 0xff, 127, 0, 0, 1]);
+        let Some(Endpoints::Tcp { remote, .. }) =
+            endpoints(&socket(FAMILY_INET6, &mapped, &mapped))
+        else {
+            panic!("it is TCP");
+        };
+        assert_eq!(remote.to_string(), "127.0.0.1:40000");
+    }
+
+    #[test]
+    fn short_and_foreign_records_are_refused() {
+        let whole = bytes_of(&head(0, 0));
+        for length in 0..whole.len() {
+            assert_eq!(parse(&whole[..length]), None, "{length}");
+        }
+        assert_eq!(parse(&bytes_of(&head(0, 1))), None, "payload is missing");
+        let mut foreign = whole;
+        foreign[0] = 99;
+        assert_eq!(parse(&foreign), None);
+    }
+}

@@ -1,0 +1,234 @@
+//! What can be typed. What it means is checked in `checked`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use kaos_ebpf::settings::defaults;
+
+use super::quantity::{parse_bytes, parse_duration};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  something failed while running
+  2  the arguments make no sense
+  3  this machine cannot be observed (permission, kernel, BTF): see `kaos-agent doctor`
+
+Environment:
+  LOG_LEVEL  TRACE, DEBUG, INFO (default), WARNING or ERROR; logs go to standard error
+  NO_COLOR   no colours in trees";
+
+const DOCTOR_EXIT_CODES: &str = "\
+Exit codes:
+  0  all is well
+  1  degraded: the agent works, but tells less or costs more
+  2  the agent cannot work here, or the arguments make no sense";
+
+/// Watches AI agents from the kernel and tells through OpenTelemetry what they did
+#[derive(Debug, Parser)]
+#[command(name = "kaos-agent", version, after_help = EXIT_CODES, max_term_width = 100)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Observe processes of this machine and export spans and metrics
+    #[command(after_help = EXIT_CODES)]
+    Run(RunArguments),
+    /// Observe processes and write what was seen to a file, secrets masked
+    #[command(after_help = EXIT_CODES)]
+    Record(RecordArguments),
+    /// Turn a recording into spans; needs no privileges
+    #[command(after_help = EXIT_CODES)]
+    Replay(ReplayArguments),
+    /// Tell if the agent can work here, and if not, why and what to do
+    #[command(after_help = DOCTOR_EXIT_CODES)]
+    Doctor(DoctorArguments),
+    /// Print the version
+    Version,
+}
+
+#[derive(Debug, Args)]
+pub struct RunArguments {
+    #[command(flatten)]
+    pub selection: SelectionArguments,
+    #[command(flatten)]
+    pub output: OutputArguments,
+    #[command(flatten)]
+    pub capture: CaptureArguments,
+    #[command(flatten)]
+    pub stats: StatsArguments,
+}
+
+#[derive(Debug, Args)]
+pub struct RecordArguments {
+    /// File to write; it must not exist yet
+    #[arg(short = 'o', long = "output", value_name = "FILE")]
+    pub file: PathBuf,
+    /// Mask all bodies, not only the secrets in them
+    #[arg(long, conflicts_with = "keep_compressed")]
+    pub no_bodies: bool,
+    /// Keep compressed bodies, with whatever secrets they hold
+    #[arg(long)]
+    pub keep_compressed: bool,
+    #[command(flatten)]
+    pub selection: SelectionArguments,
+    #[command(flatten)]
+    pub capture: CaptureArguments,
+    #[command(flatten)]
+    pub stats: StatsArguments,
+}
+
+#[derive(Debug, Args)]
+pub struct ReplayArguments {
+    /// Recording to read
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    #[command(flatten)]
+    pub output: OutputArguments,
+    /// Connections that are followed at once
+    #[arg(long, value_name = "N", default_value_t = defaults::CONNECTIONS,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_connections: u32,
+    #[command(flatten)]
+    pub stats: StatsArguments,
+}
+
+#[derive(Debug, Args)]
+pub struct DoctorArguments {
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Endpoint to try to reach
+    #[arg(long, value_name = "URL", env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
+    pub otlp_endpoint: Option<String>,
+}
+
+/// Which processes
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Which processes (repeatable, together with their children)")]
+pub struct SelectionArguments {
+    /// A process by its number
+    #[arg(long = "pid", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub pids: Vec<u32>,
+    /// Processes whose executable matches; `**` crosses directories, and a pattern without `/` is
+    /// compared with the file name
+    #[arg(long = "exe", value_name = "GLOB")]
+    pub executables: Vec<String>,
+    /// Processes that listen on this TCP port
+    #[arg(long = "port", value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub ports: Vec<u16>,
+    /// Processes in this cgroup or below, e.g. /sys/fs/cgroup/system.slice/docker-….scope
+    #[arg(long = "cgroup", value_name = "PATH")]
+    pub cgroups: Vec<PathBuf>,
+    /// All processes of this machine
+    #[arg(long)]
+    pub all: bool,
+}
+
+/// Where to
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub struct OutputArguments {
+    /// Form of the output
+    #[arg(long, value_enum, default_value_t = OutputArgument::Otlp)]
+    pub output: OutputArgument,
+    /// Which processes get HTTP spans
+    #[arg(long, value_enum, default_value_t = HttpSpansArgument::All)]
+    pub http_spans: HttpSpansArgument,
+    /// Endpoint for processes whose environment names none
+    #[arg(long, value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
+    /// Protocol of that endpoint
+    #[arg(long, value_enum, value_name = "PROTOCOL")]
+    pub otlp_protocol: Option<ProtocolArgument>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum OutputArgument {
+    /// OTLP to where each process's own settings point
+    Otlp,
+    /// Trace trees for people, on standard output
+    Tree,
+    /// One OTLP/JSON request per line, on standard output
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum HttpSpansArgument {
+    /// All, except those whose own KAOS settings say otherwise
+    All,
+    /// Those whose environment asks for them (OTEL_INCLUDE_HTTP_SERVER, OTEL_INCLUDE_HTTP_CLIENT)
+    Configured,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum ProtocolArgument {
+    #[value(name = "grpc")]
+    Grpc,
+    #[value(name = "http/protobuf")]
+    HttpProtobuf,
+    #[value(name = "http/json")]
+    HttpJson,
+}
+
+/// Kernel side
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Capture")]
+pub struct CaptureArguments {
+    /// Size of the ring buffer between kernel and agent: a power of two [default: 8MiB]
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes, hide_default_value = true,
+          default_value_t = u64::from(defaults::RING_BYTES))]
+    pub ring_bytes: u64,
+    /// Bytes captured from the beginning of each socket operation, at most 1MiB [default: 64KiB]
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes, hide_default_value = true,
+          default_value_t = u64::from(defaults::HEAD_BYTES))]
+    pub head_bytes: u64,
+    /// Bytes captured from the end of larger ones, at most 1MiB [default: 16KiB]
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes, hide_default_value = true,
+          default_value_t = u64::from(defaults::TAIL_BYTES))]
+    pub tail_bytes: u64,
+    /// How long events may wait before they are read, from 1ms to 10s [default: 100ms]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, hide_default_value = true,
+          default_value = "100ms")]
+    pub poll_interval: Duration,
+    /// Connections that are followed at once
+    #[arg(long, value_name = "N", default_value_t = defaults::CONNECTIONS,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_connections: u32,
+}
+
+/// The agent about itself
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Counters")]
+pub struct StatsArguments {
+    /// Print what was seen and lost, at exit and on SIGUSR1, to standard error
+    #[arg(long, value_enum, value_name = "FORMAT", num_args = 0..=1, require_equals = true,
+          default_missing_value = "text")]
+    pub stats: Option<StatsArgument>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum StatsArgument {
+    /// A line per counter
+    Text,
+    /// One JSON object on a line
+    Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::settings::DEFAULT_POLL_INTERVAL;
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn arguments_are_consistent() {
+        Arguments::command().debug_assert();
+        assert_eq!(parse_duration("100ms"), Ok(DEFAULT_POLL_INTERVAL));
+    }
+}

@@ -1,0 +1,233 @@
+//! Stage 4: parts of messages to [`Exchange`]s.
+//!
+//! - **In**: [`Part`]s of stage 3, which say which request of its connection each belongs to.
+//! - **Out**: [`ExchangeEvent`]s.
+//! - **Keeps**: requests that are not over, with what is known of their responses.
+//! - **Limits**: [`Limits::open`].
+//! - **Loses**: exchanges beyond the limit (`refused`); tells `unobserved` ones, whose end was
+//!   hidden by a loss before.
+
+pub mod exchange;
+mod open;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+use http::header::CONTENT_TYPE;
+use rustc_hash::FxHashMap;
+
+use crate::capture::event::{Direction, SocketId};
+use crate::protocols::part::{MessageContent, MessagePart, Part, RequestHead};
+use crate::protocols::reader::Reading;
+use crate::streams::chunk::{ConnectionEnd, FailedConnect};
+use crate::time::Nanos;
+use exchange::{ConnectFailure, ExchangeEvent, ExchangeId, Outcome, Request, Role};
+use open::{OpenExchange, Step};
+
+/// Bounds of this stage.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Exchanges that are open at a time, each with the heads of its two messages (usually 1 KiB
+    /// together, at most 128). More are not told.
+    pub open: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { open: 16_384 }
+    }
+}
+
+crate::counters! {
+    /// What stage 4 saw and lost.
+    pub struct ExchangeCounters: "exchanges" {
+        /// Exchanges that began.
+        started,
+        /// Not told because too many were open.
+        refused,
+        /// Ended as [`Outcome::Complete`].
+        complete,
+        /// Ended as [`Outcome::Upgraded`].
+        upgraded,
+        /// Ended as [`Outcome::Broken`].
+        broken,
+        /// Ended as [`Outcome::ServerClosed`].
+        server_closed,
+        /// Ended as [`Outcome::ClientClosed`].
+        client_closed,
+        /// Ended as [`Outcome::ProcessExited`].
+        process_exited,
+        /// Ended as [`Outcome::Unobserved`].
+        unobserved,
+        /// Ended as [`Outcome::Unfinished`].
+        unfinished,
+        /// Connections that were not made.
+        connect_failures,
+    }
+}
+
+/// What this stage wants of the body of a message with these fields: event streams are timed.
+/// Other bodies nobody looks into, so they are neither decoded nor handed on.
+#[must_use]
+pub fn reading(headers: &HeaderMap) -> Reading {
+    const EVENT_STREAM: &[u8] = b"text/event-stream";
+    let Some(content_type) = headers.get(CONTENT_TYPE) else {
+        return Reading::Nothing;
+    };
+    // Parameters may follow (RFC 9110 section 8.3.1).
+    let essence = content_type.as_bytes().split(|byte| *byte == b';').next();
+    match essence.map(<[u8]>::trim_ascii) {
+        Some(essence) if essence.eq_ignore_ascii_case(EVENT_STREAM) => Reading::Events,
+        _ => Reading::Nothing,
+    }
+}
+
+/// Stage 4.
+pub struct Exchanges {
+    limits: Limits,
+    /// Open exchanges of each connection that has any, in order.
+    open: FxHashMap<SocketId, Vec<OpenExchange>>,
+    /// How many they are.
+    open_count: usize,
+    next_id: u64,
+    counters: ExchangeCounters,
+}
+
+impl Exchanges {
+    /// A stage that has seen nothing.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            open: FxHashMap::default(),
+            open_count: 0,
+            next_id: 1,
+            counters: ExchangeCounters::default(),
+        }
+    }
+
+    /// Takes the next part.
+    pub fn push(&mut self, part: Part, out: &mut Vec<ExchangeEvent>) {
+        match part {
+            Part::Message(part) => self.message(part, out),
+            Part::ConnectFailed(failed) => self.connect_failed(failed, out),
+            Part::Ended(end) => self.connection_ended(end, out),
+            Part::ProcessExited { pid, at } => out.push(ExchangeEvent::ProcessExited { pid, at }),
+        }
+    }
+
+    /// What it saw and lost.
+    #[must_use]
+    pub fn counters(&self) -> &ExchangeCounters {
+        &self.counters
+    }
+
+    fn message(&mut self, part: MessagePart, out: &mut Vec<ExchangeEvent>) {
+        if let MessageContent::Request(head) = part.content {
+            return self.start(part.socket, part.number, *head, out);
+        }
+        // What belongs to no open exchange: it was refused, or is over already.
+        let Some(open) = self.open.get_mut(&part.socket) else {
+            return;
+        };
+        let Some(index) = open.iter().position(|open| open.number == part.number) else {
+            return;
+        };
+        match open[index].push(part, out) {
+            Step::Open => {}
+            Step::Over { at, outcome } => {
+                let ended = open.remove(index);
+                if open.is_empty() {
+                    self.open.remove(&ended.request.socket);
+                }
+                self.finish(ended, at, outcome, out);
+            }
+        }
+    }
+
+    fn start(
+        &mut self,
+        socket: SocketId,
+        number: u64,
+        head: RequestHead,
+        out: &mut Vec<ExchangeEvent>,
+    ) {
+        if self.open_count >= self.limits.open {
+            self.counters.refused += 1;
+            return;
+        }
+        let request = Arc::new(Request {
+            id: self.new_id(),
+            role: match head.direction {
+                Direction::Sent => Role::Client,
+                Direction::Received => Role::Server,
+            },
+            actor: head.actor,
+            socket,
+            endpoints: head.endpoints,
+            position: head.position,
+            at: head.at,
+            method: head.method,
+            target: head.target,
+            version: head.version,
+            headers: head.headers,
+            // Bytes of sockets are all that is captured: what goes over TLS is not HTTP there.
+            tls: false,
+        });
+        self.counters.started += 1;
+        self.open_count += 1;
+        let exchange = OpenExchange::new(number, request.clone());
+        self.open.entry(socket).or_default().push(exchange);
+        out.push(ExchangeEvent::Started(request));
+    }
+
+    fn connect_failed(&mut self, failed: FailedConnect, out: &mut Vec<ExchangeEvent>) {
+        self.counters.connect_failures += 1;
+        out.push(ExchangeEvent::ConnectFailed(ConnectFailure {
+            id: self.new_id(),
+            actor: failed.actor,
+            endpoints: failed.endpoints,
+            at: failed.at,
+            failed_at: failed.failed_at,
+            errno: failed.errno,
+        }));
+    }
+
+    fn connection_ended(&mut self, end: ConnectionEnd, out: &mut Vec<ExchangeEvent>) {
+        for exchange in self.open.remove(&end.socket).unwrap_or_default() {
+            let (at, outcome) = exchange.ended_with(&end);
+            self.finish(exchange, at, outcome, out);
+        }
+    }
+
+    fn finish(
+        &mut self,
+        exchange: OpenExchange,
+        at: Nanos,
+        outcome: Outcome,
+        out: &mut Vec<ExchangeEvent>,
+    ) {
+        self.open_count -= 1;
+        let counters = &mut self.counters;
+        *match outcome {
+            Outcome::Complete => &mut counters.complete,
+            Outcome::Upgraded => &mut counters.upgraded,
+            Outcome::Broken { .. } => &mut counters.broken,
+            Outcome::ServerClosed => &mut counters.server_closed,
+            Outcome::ClientClosed => &mut counters.client_closed,
+            Outcome::ProcessExited => &mut counters.process_exited,
+            Outcome::Unobserved => &mut counters.unobserved,
+            Outcome::Unfinished => &mut counters.unfinished,
+        } += 1;
+        let exchange = exchange.into_exchange(at, outcome);
+        out.push(ExchangeEvent::Ended(Box::new(exchange)));
+    }
+
+    fn new_id(&mut self) -> ExchangeId {
+        let id = ExchangeId(self.next_id);
+        self.next_id += 1;
+        id
+    }
+}

@@ -1,0 +1,331 @@
+//! The table of processes and services.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Weak};
+
+use rustc_hash::FxHashMap;
+use thiserror::Error;
+
+use super::configuration::Configuration;
+use super::container::container_id;
+use super::naming;
+use super::service::{Protocol, Service};
+use super::variables::Variables;
+pub use super::variables::Warning;
+use crate::capture::event::{Pid, ProcessChange, ProcessEvent, ProcessInfo};
+use crate::counters;
+use crate::settings::{HttpSpans, OutputSettings};
+use crate::time::Nanos;
+
+/// Processes that are known at once: the default limit of processes on a Linux machine.
+pub const MAX_PROCESSES: usize = 32_768;
+
+/// Services that are alive at once. Each may have a queue and a connection of its own.
+pub const MAX_SERVICES: usize = 1_024;
+
+/// How long, in event time, the service of a process that exited is remembered: what it did last
+/// may be told after its end.
+pub const EXITED_KEPT: Nanos = 60_000_000_000;
+
+/// Marks a process that KAOS runs: the operator sets it on every one.
+const KAOS_RESOURCE_NAME: &str = "kaos.resource.name";
+
+counters! {
+    /// What identity could not keep.
+    pub struct IdentityCounters: "identity" {
+        /// Processes that are not told because the table was full.
+        processes_refused,
+        /// Processes that are not told because there were too many services.
+        services_refused,
+    }
+}
+
+/// What holds for a process that says nothing else.
+#[derive(Debug, Clone, Default)]
+pub struct AgentDefaults {
+    configuration: Configuration,
+    http_spans_by_default: bool,
+    host_name: Option<String>,
+}
+
+/// `--otlp-endpoint` cannot be used.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error("--otlp-endpoint: {problem}")]
+pub struct EndpointError {
+    problem: String,
+}
+
+impl AgentDefaults {
+    /// From the agent's options and its own environment, of which
+    /// [`readable`](super::environment::readable) has been kept. The endpoint and protocol of the
+    /// options beat those of the environment. `host_name` becomes `host.name` of every service.
+    ///
+    /// # Errors
+    /// The endpoint of the options is no URL that can be used.
+    pub fn new(
+        options: &OutputSettings,
+        environment: &[(String, String)],
+        host_name: Option<String>,
+        warnings: &mut Vec<Warning>,
+    ) -> Result<Self, EndpointError> {
+        let mut variables: BTreeMap<_, _> = environment.iter().cloned().collect();
+        if let Some(endpoint) = &options.otlp_endpoint {
+            // A path that is meant for one signal cannot be meant for the other.
+            variables.retain(|name, _| !name.ends_with("_ENDPOINT"));
+            variables.insert("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), endpoint.clone());
+        }
+        if let Some(protocol) = options.otlp_protocol {
+            variables.retain(|name, _| !name.ends_with("_PROTOCOL"));
+            let word = match protocol {
+                Protocol::Grpc => "grpc",
+                Protocol::HttpProtobuf => "http/protobuf",
+                Protocol::HttpJson => "http/json",
+            };
+            variables.insert("OTEL_EXPORTER_OTLP_PROTOCOL".to_owned(), word.to_owned());
+        }
+        let variables: Vec<_> = variables.into_iter().collect();
+        let mut found = Vec::new();
+        let configuration = Configuration::read(
+            &mut Variables::new(None, &variables, &mut found),
+            &Configuration::default(),
+            "",
+        );
+        if options.otlp_endpoint.is_some() && configuration.traces.is_none() {
+            let problem = found
+                .into_iter()
+                .find(|it| it.variable.ends_with("_ENDPOINT"));
+            return Err(EndpointError {
+                problem: problem.map_or_else(|| "empty".to_owned(), |warning| warning.problem),
+            });
+        }
+        warnings.append(&mut found);
+        Ok(Self {
+            configuration,
+            http_spans_by_default: options.http_spans == HttpSpans::All,
+            host_name,
+        })
+    }
+}
+
+/// Whose process is it?
+#[derive(Debug)]
+pub struct Identities {
+    defaults: AgentDefaults,
+    processes: FxHashMap<Pid, Process>,
+    /// Processes that exited and when, in that order.
+    exited: VecDeque<(Nanos, Pid)>,
+    /// Services that some process or some span to be exported still has.
+    services: Vec<Weak<Service>>,
+    counters: IdentityCounters,
+}
+
+#[derive(Debug, Clone)]
+struct Process {
+    service: Arc<Service>,
+    exited_at: Option<Nanos>,
+}
+
+impl Identities {
+    /// Knows nobody yet.
+    #[must_use]
+    pub fn new(defaults: AgentDefaults) -> Self {
+        Self {
+            defaults,
+            processes: FxHashMap::default(),
+            exited: VecDeque::new(),
+            services: Vec::new(),
+            counters: IdentityCounters::default(),
+        }
+    }
+
+    /// Takes in what happened to a process. Settings that cannot be honoured are added to
+    /// `warnings`; the same ones come again with every process that has them.
+    pub fn push(&mut self, event: &ProcessEvent, warnings: &mut Vec<Warning>) {
+        self.forget_exited(event.at.saturating_sub(EXITED_KEPT));
+        match &event.change {
+            ProcessChange::Forked { parent } => {
+                // The child runs the parent's program with the parent's environment, until it is
+                // described itself.
+                if let Some(service) = self.service(*parent) {
+                    self.insert(event.pid, service);
+                }
+            }
+            ProcessChange::Executed => {
+                self.processes.remove(&event.pid);
+            }
+            ProcessChange::Described(info) => {
+                let service = self.defaults.service_of(event.pid, info, warnings);
+                match self.shared(service) {
+                    Some(service) => self.insert(event.pid, service),
+                    None => {
+                        self.processes.remove(&event.pid);
+                        self.counters.services_refused += 1;
+                    }
+                }
+            }
+            ProcessChange::Exited => {
+                if let Some(process) = self.processes.get_mut(&event.pid) {
+                    process.exited_at = Some(event.at);
+                    self.exited.push_back((event.at, event.pid));
+                }
+            }
+        }
+    }
+
+    /// The service of a process that was described, or forked from one that was. A process that
+    /// exited has it for [`EXITED_KEPT`] longer.
+    #[must_use]
+    pub fn service(&self, pid: Pid) -> Option<Arc<Service>> {
+        self.processes
+            .get(&pid)
+            .map(|process| Arc::clone(&process.service))
+    }
+
+    /// What could not be kept.
+    #[must_use]
+    pub fn counters(&self) -> IdentityCounters {
+        self.counters
+    }
+
+    fn insert(&mut self, pid: Pid, service: Arc<Service>) {
+        if self.processes.len() >= MAX_PROCESSES && !self.processes.contains_key(&pid) {
+            // Those that exited are worth less than one that lives.
+            self.forget_one_exited();
+            if self.processes.len() >= MAX_PROCESSES {
+                self.counters.processes_refused += 1;
+                return;
+            }
+        }
+        let process = Process {
+            service,
+            exited_at: None,
+        };
+        self.processes.insert(pid, process);
+    }
+
+    fn forget_exited(&mut self, before: Nanos) {
+        while self.exited.front().is_some_and(|(at, _)| *at < before) {
+            self.forget_one_exited();
+        }
+    }
+
+    /// Forgets the process that exited first, unless its number has a new owner.
+    fn forget_one_exited(&mut self) {
+        if let Some((at, pid)) = self.exited.pop_front()
+            && self
+                .processes
+                .get(&pid)
+                .is_some_and(|process| process.exited_at == Some(at))
+        {
+            self.processes.remove(&pid);
+        }
+    }
+
+    /// The one that is equal and already there, else this one; `None` when there are too many.
+    fn shared(&mut self, service: Service) -> Option<Arc<Service>> {
+        self.services.retain(|other| other.strong_count() > 0);
+        let equal = self
+            .services
+            .iter()
+            .filter_map(Weak::upgrade)
+            .find(|other| **other == service);
+        if equal.is_some() {
+            return equal;
+        }
+        if self.services.len() >= MAX_SERVICES {
+            return None;
+        }
+        let service = Arc::new(service);
+        self.services.push(Arc::downgrade(&service));
+        Some(service)
+    }
+}
+
+impl AgentDefaults {
+    fn service_of(&self, pid: Pid, info: &ProcessInfo, warnings: &mut Vec<Warning>) -> Service {
+        let container = container_id(&info.cgroup);
+        // A path in a container leads elsewhere for the agent.
+        let root = match container {
+            Some(_) => format!("/proc/{pid}/root"),
+            None => String::new(),
+        };
+        let configuration = Configuration::read(
+            &mut Variables::new(Some(pid), &info.environment, warnings),
+            &self.configuration,
+            &root,
+        );
+        let name = configuration
+            .service_name
+            .unwrap_or_else(|| naming::service_name(info));
+        let is_set_up_by_kaos = configuration.http_server_spans.is_some()
+            || configuration.http_client_spans.is_some()
+            || configuration
+                .resource_attributes
+                .contains_key(KAOS_RESOURCE_NAME);
+        let http_spans_by_default = self.http_spans_by_default && !is_set_up_by_kaos;
+
+        let mut resource = self.detected_resource(info, container);
+        resource.extend(configuration.resource_attributes);
+        resource.extend(constant_attributes());
+        resource.insert("service.name".to_owned(), name.clone());
+        Service {
+            name,
+            resource,
+            traces: configuration.traces,
+            metrics: configuration.metrics,
+            batching: configuration.batching,
+            metric_reading: configuration.metric_reading,
+            sampler: configuration.sampler,
+            http_server_spans: configuration
+                .http_server_spans
+                .unwrap_or(http_spans_by_default),
+            http_client_spans: configuration
+                .http_client_spans
+                .unwrap_or(http_spans_by_default),
+            excluded_urls: configuration.excluded_urls,
+        }
+    }
+
+    /// What is seen from outside. No `process.pid`: the workers of one server share a service, and
+    /// with it a resource.
+    fn detected_resource(
+        &self,
+        info: &ProcessInfo,
+        container: Option<&str>,
+    ) -> BTreeMap<String, String> {
+        let attributes = [
+            ("container.id", container),
+            ("host.name", self.host_name.as_deref()),
+            ("os.type", Some("linux")),
+            (
+                "process.executable.name",
+                Some(naming::executable_name(info)),
+            ),
+            (
+                "process.executable.path",
+                Some(naming::executable_path(info)),
+            ),
+        ];
+        attributes
+            .into_iter()
+            .filter_map(|(key, value)| {
+                let value = value.filter(|value| !value.is_empty())?;
+                Some((key.to_owned(), value.to_owned()))
+            })
+            .collect()
+    }
+}
+
+/// Who made the telemetry: not an SDK in the process, whatever its environment says.
+fn constant_attributes() -> [(String, String); 3] {
+    [
+        ("telemetry.sdk.name", "kaos-agent"),
+        ("telemetry.sdk.language", "rust"),
+        ("telemetry.sdk.version", env!("CARGO_PKG_VERSION")),
+    ]
+    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+}
+
+#[cfg(test)]
+#[path = "identities_tests.rs"]
+mod tests;

@@ -1,0 +1,180 @@
+//! A traced service: its resource, its destination, and what it wants to be told.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use opentelemetry_sdk::metrics::Temporality;
+use regex::Regex;
+
+/// A traced service. Processes that agree in everything here share one.
+#[derive(Debug, Clone, Default)]
+pub struct Service {
+    /// `service.name`.
+    pub name: String,
+    /// Resource attributes, `service.name` among them, sorted by key.
+    pub resource: BTreeMap<String, String>,
+    /// Where its spans go; `None` where it has no endpoint at all.
+    pub traces: Option<Destination>,
+    /// Where its metrics go.
+    pub metrics: Option<Destination>,
+    /// How its spans are gathered before they are sent.
+    pub batching: Batching,
+    /// When its metrics are sent, and in which form.
+    pub metric_reading: MetricReading,
+    /// Which of its traces are kept.
+    pub sampler: Sampler,
+    /// Tell HTTP requests that it serves (`OTEL_INCLUDE_HTTP_SERVER`).
+    pub http_server_spans: bool,
+    /// Tell HTTP requests that it makes (`OTEL_INCLUDE_HTTP_CLIENT`).
+    pub http_client_spans: bool,
+    /// Served URLs that match one of these, anywhere, are not told.
+    pub excluded_urls: Vec<Regex>,
+}
+
+impl PartialEq for Service {
+    fn eq(&self, other: &Self) -> bool {
+        // Taken apart, so that a new field cannot be forgotten here.
+        let Self {
+            name,
+            resource,
+            traces,
+            metrics,
+            batching,
+            metric_reading,
+            sampler,
+            http_server_spans,
+            http_client_spans,
+            excluded_urls,
+        } = self;
+        let patterns = |urls: &[Regex]| -> Vec<_> {
+            urls.iter()
+                .map(|pattern| pattern.as_str().to_owned())
+                .collect()
+        };
+        *name == other.name
+            && *resource == other.resource
+            && *traces == other.traces
+            && *metrics == other.metrics
+            && *batching == other.batching
+            && *metric_reading == other.metric_reading
+            && *sampler == other.sampler
+            && *http_server_spans == other.http_server_spans
+            && *http_client_spans == other.http_client_spans
+            && patterns(excluded_urls) == patterns(&other.excluded_urls)
+    }
+}
+
+/// The batch processor's settings (`OTEL_BSP_*`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Batching {
+    /// Spans that wait at most; what comes then is dropped.
+    pub max_queue_size: usize,
+    /// How long a span waits at most until its batch is sent.
+    pub schedule_delay: Duration,
+    /// Time limit of one attempt to send a batch.
+    pub export_timeout: Duration,
+    /// Spans in a batch; as many are sent at once without waiting.
+    pub max_export_batch_size: usize,
+}
+
+impl Default for Batching {
+    /// The specification's defaults.
+    fn default() -> Self {
+        Self {
+            max_queue_size: 2048,
+            schedule_delay: Duration::from_millis(5_000),
+            export_timeout: Duration::from_millis(30_000),
+            max_export_batch_size: 512,
+        }
+    }
+}
+
+/// The periodic metric reader's settings (`OTEL_METRIC_EXPORT_*` and
+/// `OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct MetricReading {
+    /// Time between two exports.
+    pub interval: Duration,
+    /// Time limit of one export.
+    pub timeout: Duration,
+    /// Since when a point counts.
+    pub temporality: Temporality,
+}
+
+impl Default for MetricReading {
+    /// The specification's defaults.
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_millis(60_000),
+            timeout: Duration::from_millis(30_000),
+            temporality: Temporality::Cumulative,
+        }
+    }
+}
+
+/// Where one signal of a service goes. Equal destinations share one connection.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Destination {
+    /// URL: for gRPC the base, for HTTP the full path of the signal.
+    pub endpoint: String,
+    /// How it is spoken to.
+    pub protocol: Protocol,
+    /// Headers to send, in order. Secret: never printed.
+    pub headers: Vec<(String, String)>,
+    /// Time limit of one request.
+    pub timeout: Duration,
+    /// Compression of requests.
+    pub compression: Option<Compression>,
+    /// Path of a PEM file with the certificate authorities to trust, as the agent can open it.
+    pub certificate: Option<String>,
+}
+
+impl std::fmt::Debug for Destination {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names: Vec<_> = self.headers.iter().map(|(name, _)| name).collect();
+        formatter
+            .debug_struct("Destination")
+            .field("endpoint", &self.endpoint)
+            .field("protocol", &self.protocol)
+            .field("headers", &names)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Values of `OTEL_EXPORTER_OTLP_PROTOCOL`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// `grpc`
+    Grpc,
+    /// `http/protobuf`
+    HttpProtobuf,
+    /// `http/json`
+    HttpJson,
+}
+
+/// Values of `OTEL_EXPORTER_OTLP_COMPRESSION`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Compression {
+    /// `gzip`
+    Gzip,
+    /// `zstd`
+    Zstd,
+}
+
+/// Values of `OTEL_TRACES_SAMPLER`.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub enum Sampler {
+    /// `always_on`
+    AlwaysOn,
+    /// `always_off`
+    AlwaysOff,
+    /// `traceidratio`, with its argument from 0 to 1.
+    TraceIdRatio(f64),
+    /// `parentbased_always_on`
+    #[default]
+    ParentBasedAlwaysOn,
+    /// `parentbased_always_off`
+    ParentBasedAlwaysOff,
+    /// `parentbased_traceidratio`, with its argument from 0 to 1.
+    ParentBasedTraceIdRatio(f64),
+}

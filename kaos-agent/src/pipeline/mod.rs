@@ -1,0 +1,23 @@
+//! The whole pipeline: the only place that knows all stages, and that owns threads.
+//!
+//! [`Stages`] is the pure part: events in, signals out. [`live`] feeds it from the kernel and
+//! [`replay`] from a recording; both hand its signals to the exporter.
+
+mod live;
+mod output;
+mod recorder;
+mod replay;
+mod spans;
+mod stages;
+
+pub use live::run_live;
+pub use replay::replay;
+pub use stages::{StageSettings, Stages};
+
+use crate::health::doctor::Check;
+
+/// What `doctor` wants to know of the kernel side: every program loaded and attached for a moment.
+#[must_use]
+pub fn check_programs() -> Vec<Check> {
+    crate::capture::checks::run()
+}

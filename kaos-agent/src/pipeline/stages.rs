@@ -1,0 +1,146 @@
+//! Stages 2 to 6 in a row.
+
+use crate::capture::event::{Event, SocketId};
+use crate::exchanges::Exchanges;
+use crate::exchanges::exchange::ExchangeEvent;
+use crate::health::counters::Counters;
+use crate::identity::identities::{AgentDefaults, Identities, Warning};
+use crate::protocols::Protocols;
+use crate::protocols::part::Part;
+use crate::runs::Runs;
+use crate::runs::span::FinishedSpan;
+use crate::streams::Streams;
+use crate::streams::chunk::Chunk;
+use crate::telemetry::{Signal, Telemetry};
+use crate::time::Nanos;
+
+/// How often, in event time, the stages look for what has waited long enough. Short against every
+/// wait that they know (the shortest is a tenth of a second), long against the work of looking.
+const TICK: Nanos = 50_000_000;
+
+/// What the stages need to know.
+#[derive(Debug)]
+pub struct StageSettings {
+    /// What holds for processes that say nothing of their own.
+    pub defaults: AgentDefaults,
+    /// Connections that are followed at once.
+    pub max_connections: usize,
+    /// Seed of trace and span ids: random for a live agent, fixed for a replay.
+    pub seed: u64,
+}
+
+/// Stages 2 to 6 in a row: events in, signals out. Without clock, I/O or randomness: the same
+/// events and seed give the same signals.
+pub struct Stages {
+    streams: Streams,
+    protocols: Protocols,
+    exchanges: Exchanges,
+    identities: Identities,
+    runs: Runs,
+    telemetry: Telemetry,
+    last_tick: Nanos,
+    warnings: Vec<Warning>,
+    // Between two stages; empty between two calls, kept for their memory.
+    chunks: Vec<Chunk>,
+    parts: Vec<Part>,
+    exchange_events: Vec<ExchangeEvent>,
+    spans: Vec<FinishedSpan>,
+}
+
+impl Stages {
+    /// Has seen nothing yet.
+    #[must_use]
+    pub fn new(settings: StageSettings) -> Self {
+        Self {
+            streams: Streams::new(crate::streams::Limits {
+                connections: settings.max_connections,
+                ..crate::streams::Limits::default()
+            }),
+            protocols: Protocols::new(
+                crate::protocols::limits::Limits::default(),
+                crate::exchanges::reading,
+            ),
+            exchanges: Exchanges::new(crate::exchanges::Limits::default()),
+            identities: Identities::new(settings.defaults),
+            runs: Runs::new(crate::runs::Limits::default(), settings.seed),
+            telemetry: Telemetry::new(),
+            last_tick: 0,
+            warnings: Vec::new(),
+            chunks: Vec::new(),
+            parts: Vec::new(),
+            exchange_events: Vec::new(),
+            spans: Vec::new(),
+        }
+    }
+
+    /// Something happened; appends what there is to export because of it.
+    pub fn push(&mut self, event: &Event, signals: &mut Vec<Signal>) {
+        match event {
+            Event::Process(process) => self.identities.push(process, &mut self.warnings),
+            Event::Clock { offset, .. } => self.runs.clock(*offset),
+            Event::Data(_) | Event::Connection(_) | Event::Lost { .. } => {}
+        }
+        self.streams.push(event, &mut self.chunks);
+        self.flow(signals);
+        let at = event.at();
+        if at >= self.last_tick + TICK {
+            self.tick(at, signals);
+        }
+    }
+
+    /// Time goes by; appends what has waited long enough.
+    pub fn tick(&mut self, now: Nanos, signals: &mut Vec<Signal>) {
+        self.last_tick = self.last_tick.max(now);
+        self.streams.tick(now, &mut self.chunks);
+        self.flow(signals);
+        self.runs.tick(now, &mut self.spans);
+        self.flow(signals);
+    }
+
+    /// The agent stops: everything open ends.
+    pub fn finish(&mut self, now: Nanos, signals: &mut Vec<Signal>) {
+        let now = now.max(self.last_tick);
+        self.streams.finish(now, &mut self.chunks);
+        self.flow(signals);
+        self.runs.finish(now, &mut self.spans);
+        self.flow(signals);
+    }
+
+    /// Connections that nobody wants to see more of since this was asked last.
+    pub fn take_opaque(&mut self) -> Vec<SocketId> {
+        self.protocols.take_opaque()
+    }
+
+    /// Settings of traced processes that cannot be honoured, since this was asked last.
+    pub fn take_warnings(&mut self) -> Vec<Warning> {
+        std::mem::take(&mut self.warnings)
+    }
+
+    /// Hands on what each stage has put out, until nothing is left between them.
+    fn flow(&mut self, signals: &mut Vec<Signal>) {
+        for chunk in self.chunks.drain(..) {
+            self.protocols.push(chunk, &mut self.parts);
+        }
+        for part in self.parts.drain(..) {
+            self.exchanges.push(part, &mut self.exchange_events);
+        }
+        let services = |pid| self.identities.service(pid);
+        for event in self.exchange_events.drain(..) {
+            self.runs.push(event, &services, &mut self.spans);
+        }
+        for span in self.spans.drain(..) {
+            self.telemetry.push(span, signals);
+        }
+    }
+}
+
+impl Counters for Stages {
+    fn visit(&self, visit: &mut dyn FnMut(&'static str, u64)) {
+        self.streams.counters().visit(visit);
+        self.protocols.counters().visit(visit);
+        self.exchanges.counters().visit(visit);
+        self.identities.counters().visit(visit);
+        self.runs.counters().visit(visit);
+        self.telemetry.counters().visit(visit);
+    }
+}

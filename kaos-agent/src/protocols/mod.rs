@@ -1,0 +1,151 @@
+//! Stage 3: bytes to the parts of HTTP messages.
+//!
+//! - **In**: [`Chunk`]s of stage 2.
+//! - **Out**: [`Part`]s: heads, events and bytes of those bodies that somebody reads, ends. Each
+//!   says which request of its connection it belongs to.
+//! - **Keeps**: per connection where both directions are, and which requests wait for a response;
+//!   incomplete heads and events; decoders.
+//! - **Limits**: [`Limits`](limits::Limits).
+//! - **Loses**: what is not HTTP/1 (`tls`, `http2`, `not_http`, `upgraded`, `own_exports`,
+//!   `given_up`), and messages whose beginning or whose counterpart was not seen
+//!   (`searched_bytes`, `unpaired_responses`, `unpaired_requests`). Parsing never fails a stream:
+//!   all its problems are counted in [`ProtocolCounters`](limits::ProtocolCounters).
+
+mod content;
+mod context;
+mod http1;
+pub mod limits;
+pub mod part;
+pub mod reader;
+mod sse;
+#[cfg(test)]
+mod tests;
+
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+
+use http::HeaderMap;
+use rustc_hash::FxHashMap;
+
+use crate::capture::event::SocketId;
+use crate::streams::chunk::{Chunk, StreamChunk};
+use context::Context;
+use http1::connection::{Connection, Verdict};
+use limits::{Limits, ProtocolCounters};
+use part::Part;
+use reader::Reading;
+
+/// Connections to be ignored that are remembered until somebody asks. To mute them in the kernel
+/// saves work and changes no result, so more are not remembered.
+const MOST_OPAQUE: usize = 4096;
+
+/// Stage 3.
+pub struct Protocols {
+    limits: Limits,
+    reading: fn(&HeaderMap) -> Reading,
+    /// As many as stage 2 follows.
+    connections: FxHashMap<SocketId, Followed>,
+    opaque: Vec<SocketId>,
+    /// Each decoder holds a clone.
+    decoders: Arc<()>,
+    /// Bytes that all connections keep.
+    buffered: usize,
+    counters: ProtocolCounters,
+}
+
+/// Whether a connection is followed.
+enum Followed {
+    Http1(Box<Connection>),
+    Ignored,
+}
+
+impl Protocols {
+    /// A stage that has seen nothing. `reading` tells what the next stage wants of the body of a
+    /// message with the given fields: bodies that nobody reads are only measured.
+    #[must_use]
+    pub fn new(limits: Limits, reading: fn(&HeaderMap) -> Reading) -> Self {
+        Self {
+            limits,
+            reading,
+            connections: FxHashMap::default(),
+            opaque: Vec::new(),
+            decoders: Arc::new(()),
+            buffered: 0,
+            counters: ProtocolCounters::default(),
+        }
+    }
+
+    /// Takes the next chunk.
+    pub fn push(&mut self, chunk: Chunk, out: &mut Vec<Part>) {
+        match chunk {
+            Chunk::Stream(chunk) => self.stream(&chunk, out),
+            Chunk::ConnectFailed(failed) => out.push(Part::ConnectFailed(failed)),
+            Chunk::Ended(end) => {
+                if let Some(Followed::Http1(connection)) = self.connections.remove(&end.socket) {
+                    self.buffered -= connection.buffered();
+                    connection.end(&end, &mut self.context(out));
+                }
+                out.push(Part::Ended(end));
+            }
+            Chunk::ProcessExited { pid, at } => out.push(Part::ProcessExited { pid, at }),
+        }
+    }
+
+    /// Connections of which nothing more needs to be captured, since the last call.
+    pub fn take_opaque(&mut self) -> Vec<SocketId> {
+        std::mem::take(&mut self.opaque)
+    }
+
+    /// What it saw and lost.
+    #[must_use]
+    pub fn counters(&self) -> &ProtocolCounters {
+        &self.counters
+    }
+
+    fn stream(&mut self, chunk: &StreamChunk, out: &mut Vec<Part>) {
+        // Taken apart because the connection and what it works with are borrowed together.
+        let mut context = Context {
+            limits: &self.limits,
+            counters: &mut self.counters,
+            reading: self.reading,
+            decoders: &self.decoders,
+            parts: out,
+        };
+        let mut entry = match self.connections.entry(chunk.socket) {
+            Entry::Occupied(entry) => entry,
+            Entry::Vacant(entry) => {
+                let connection = Connection::new(chunk.socket);
+                entry.insert_entry(Followed::Http1(Box::new(connection)))
+            }
+        };
+        let Followed::Http1(connection) = entry.get_mut() else {
+            return;
+        };
+        self.buffered -= connection.buffered();
+        let mut verdict = connection.push(chunk, &mut context);
+        if verdict == Verdict::Follow
+            && self.buffered + connection.buffered() > self.limits.buffered_bytes
+            && connection.buffered() > 0
+        {
+            verdict = connection.shed(chunk.direction, chunk.at, &mut context);
+        }
+        if verdict == Verdict::Follow {
+            self.buffered += connection.buffered();
+        } else if let Followed::Http1(connection) = entry.insert(Followed::Ignored) {
+            connection.ignore(chunk.at, &mut context);
+            if self.opaque.len() < MOST_OPAQUE {
+                self.opaque.push(chunk.socket);
+            }
+        }
+    }
+
+    fn context<'a>(&'a mut self, parts: &'a mut Vec<Part>) -> Context<'a> {
+        Context {
+            limits: &self.limits,
+            counters: &mut self.counters,
+            reading: self.reading,
+            decoders: &self.decoders,
+            parts,
+        }
+    }
+}

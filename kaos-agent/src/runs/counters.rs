@@ -1,0 +1,37 @@
+//! Counters of stage 5.
+
+crate::counters! {
+    /// What stage 5 saw, decided, and gave up.
+    pub struct RunCounters: "runs" {
+        /// Requests seen, of either end.
+        requests,
+        /// Connections that were not made.
+        connect_failures,
+        /// Of those two, how many belong to processes without a service.
+        without_service,
+        /// Requests of OTLP exporters in the processes: not told.
+        otlp_requests,
+        /// Served requests with an excluded URL: not told.
+        excluded_requests,
+        /// Exchanges whose span the service does not want (`OTEL_INCLUDE_HTTP_*`).
+        spans_not_wanted,
+        /// Spans that a sampler did not keep.
+        spans_sampled_out,
+        /// Spans that were handed on.
+        spans,
+        /// Requests with a `traceparent` that is not valid.
+        invalid_traceparents,
+        /// Served requests whose client end is on this node too.
+        joined,
+        /// Served requests that could not wait for their client end, as too many did.
+        joins_given_up,
+        /// Calls that no request caused: none was being served.
+        calls_without_request,
+        /// Calls of unknown cause: several requests were being served.
+        causes_unknown,
+        /// Calls whose cause did not become known in time.
+        causes_given_up,
+        /// Exchanges that were forgotten before their end, as there were too many.
+        exchanges_evicted,
+    }
+}

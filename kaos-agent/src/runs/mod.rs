@@ -1,0 +1,399 @@
+//! Stage 5: exchanges to runs: what caused what, trace ids and span ids.
+//!
+//! - **In**: [`ExchangeEvent`]s in order, and whose each process is.
+//! - **Out**: [`FinishedSpan`]s, as exchanges end.
+//! - **Keeps**: the exchanges that go on, those that ended in the last [`traces::REMEMBERED_FOR`], what
+//!   each process serves, and server ends that wait for their client end.
+//! - **Limits**: [`Limits`]; [`JOIN_WAIT`] and [`CAUSE_WAIT`] bound how long an exchange may wait for its place.
+//! - **Loses**: the oldest exchanges when there are too many (`runs.exchanges_evicted`); parents that
+//!   cannot be known (`runs.causes_unknown`, `.causes_given_up`, `.joins_given_up`).
+//!
+//! Who the parent is:
+//!
+//! | exchange | parent |
+//! |---|---|
+//! | served, valid `traceparent` | the span that it names; but the client end on this node where that one only forwarded what its own process was called with |
+//! | served, none | the client end on this node, else none |
+//! | called, its `traceparent` is the one of a request that the process serves | that request: it was forwarded blindly |
+//! | called, with another `traceparent` | the span that it names: of an SDK in the process |
+//! | called, none | what the [`CauseSource`] knows |
+
+pub mod cause;
+pub mod counters;
+pub mod forwarding;
+pub mod ids;
+pub mod join;
+pub mod sampling;
+pub mod span;
+pub mod telling;
+pub mod traces;
+pub mod url;
+pub mod w3c;
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use hashlink::LinkedHashMap;
+use rustc_hash::FxBuildHasher;
+
+use crate::capture::event::Pid;
+use crate::exchanges::exchange::{ConnectFailure, ExchangeEvent, ExchangeId, Request, Role};
+use crate::identity::service::Service;
+use crate::time::{Nanos, WallOffset};
+use cause::{Call, Cause, CauseSource, OneInFlight};
+use counters::RunCounters;
+use forwarding::{Forwarding, Forwards};
+use join::{ClientEnd, JoinKey, Joins, ServerEnd};
+use span::{FinishedSpan, Subject};
+use telling::Telling;
+use traces::{Above, Traces};
+use w3c::{Carried, Header};
+
+/// How long a server end without a known client end waits for it. The two ends are told within
+/// microseconds of each other; a client that is suspended inside its send can be a time slice or
+/// some late.
+pub const JOIN_WAIT: Nanos = 100_000_000;
+
+/// How long a call waits until its cause becomes known. An agent's first response byte may come
+/// after all its model calls.
+pub const CAUSE_WAIT: Nanos = 60_000_000_000;
+
+/// Whose a process is.
+pub type Services<'a> = dyn Fn(Pid) -> Option<Arc<Service>> + 'a;
+
+/// What bounds the memory of this stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Exchanges that are known at once, those ended lately included.
+    pub exchanges: usize,
+    /// Server ends that wait for their client end at once, and calls that wait for their cause.
+    pub waiting: usize,
+}
+
+impl Default for Limits {
+    /// As many exchanges as connections are followed by default, so a few MiB; waits are shorter.
+    fn default() -> Self {
+        Self {
+            exchanges: 16_384,
+            waiting: 4_096,
+        }
+    }
+}
+
+/// Stage 5.
+#[derive(Debug)]
+pub struct Runs<Source = OneInFlight> {
+    limits: Limits,
+    source: Source,
+    traces: Traces,
+    joins: Joins,
+    forwarding: Forwarding,
+    /// Calls that wait for their cause, and until when, in this order.
+    asking: LinkedHashMap<ExchangeId, (Call, Nanos), FxBuildHasher>,
+    clock: WallOffset,
+    now: Nanos,
+}
+
+impl Runs {
+    /// With the source of causes that needs nothing but the exchanges. A live agent takes a random
+    /// seed, a replay a fixed one: the same input and seed give the same output.
+    #[must_use]
+    pub fn new(limits: Limits, seed: u64) -> Self {
+        Self::with_source(limits, seed, OneInFlight::default())
+    }
+}
+
+impl<Source: CauseSource> Runs<Source> {
+    /// With another source of causes.
+    #[must_use]
+    pub fn with_source(limits: Limits, seed: u64, source: Source) -> Self {
+        Self {
+            limits,
+            source,
+            traces: Traces::new(limits.exchanges, seed),
+            joins: Joins::new(limits.exchanges),
+            forwarding: Forwarding::default(),
+            asking: LinkedHashMap::default(),
+            clock: WallOffset::default(),
+            now: 0,
+        }
+    }
+
+    /// The wall clock was measured; holds for all traces that begin from now on.
+    pub fn clock(&mut self, offset: WallOffset) {
+        self.clock = offset;
+    }
+
+    /// What was seen, decided, and given up.
+    #[must_use]
+    pub fn counters(&self) -> &RunCounters {
+        &self.traces.counters
+    }
+
+    /// Something happened; appends the spans that are finished by it.
+    pub fn push(
+        &mut self,
+        event: ExchangeEvent,
+        services: &Services<'_>,
+        out: &mut Vec<FinishedSpan>,
+    ) {
+        self.tick(time_of(&event), out);
+        self.source.observe(&event);
+        match event {
+            ExchangeEvent::Started(request) => self.started(&request, services, out),
+            ExchangeEvent::Responding { actor, .. } => self.ask_again(actor.pid, out),
+            ExchangeEvent::Ended(exchange) => {
+                let id = exchange.request.id;
+                self.forwarding.ended(id);
+                self.traces.end(id, Subject::Exchange(exchange), out);
+            }
+            ExchangeEvent::ConnectFailed(failure) => self.connect_failed(failure, services, out),
+            ExchangeEvent::ProcessExited { .. } => {}
+        }
+    }
+
+    /// Time goes by; appends the spans that have waited long enough. All events before `now` must
+    /// have been pushed.
+    pub fn tick(&mut self, now: Nanos, out: &mut Vec<FinishedSpan>) {
+        self.now = self.now.max(now);
+        while let Some(server) = self.joins.give_up_expired(self.now) {
+            self.put_without_client(server, out);
+        }
+        while let Some((_, (_, until))) = self.asking.front()
+            && *until <= self.now
+        {
+            self.give_up_oldest_call(out);
+        }
+        self.traces.advance(self.now);
+    }
+
+    /// The agent stops, and every exchange has ended; appends all spans that still waited.
+    pub fn finish(&mut self, now: Nanos, out: &mut Vec<FinishedSpan>) {
+        self.tick(now, out);
+        while let Some(server) = self.joins.give_up_oldest() {
+            self.put_without_client(server, out);
+        }
+        while !self.asking.is_empty() {
+            self.give_up_oldest_call(out);
+        }
+    }
+
+    fn started(&mut self, request: &Request, services: &Services<'_>, out: &mut Vec<FinishedSpan>) {
+        self.traces.counters.requests += 1;
+        let Some(service) = services(request.actor.pid) else {
+            self.traces.counters.without_service += 1;
+            return;
+        };
+        let carried = match Header::of(&request.headers) {
+            Header::Valid(carried) => Some(carried),
+            Header::Absent => None,
+            Header::Invalid => {
+                self.traces.counters.invalid_traceparents += 1;
+                None
+            }
+        };
+        let telling = Telling::of(request, &service);
+        self.make_room(out);
+        self.traces
+            .begin(request.id, request.role, service, telling, self.clock);
+        match request.role {
+            Role::Server => self.served(request, telling, carried, out),
+            Role::Client => self.called(request, telling, carried, out),
+        }
+    }
+
+    fn served(
+        &mut self,
+        request: &Request,
+        telling: Telling,
+        carried: Option<Carried>,
+        out: &mut Vec<FinishedSpan>,
+    ) {
+        if telling == Telling::Nothing {
+            self.traces.counters.excluded_requests += 1;
+        }
+        if let Some(carried) = &carried {
+            self.forwarding.served(request, carried);
+        }
+        let server = ServerEnd {
+            id: request.id,
+            carried,
+        };
+        let key = JoinKey::of(request);
+        if let Some(client) = self.joins.client_of(key) {
+            return self.join(client, server, out);
+        }
+        let until = self.now.saturating_add(JOIN_WAIT);
+        if let Some(displaced) = self.joins.wait(key, server, until) {
+            self.put_without_client(displaced, out);
+        }
+        if self.joins.waiting() > self.limits.waiting
+            && let Some(oldest) = self.joins.give_up_oldest()
+        {
+            self.traces.counters.joins_given_up += 1;
+            self.put_without_client(oldest, out);
+        }
+    }
+
+    fn called(
+        &mut self,
+        request: &Request,
+        telling: Telling,
+        carried: Option<Carried>,
+        out: &mut Vec<FinishedSpan>,
+    ) {
+        let key = JoinKey::of(request);
+        let mut forwards = false;
+        match carried {
+            _ if telling == Telling::Nothing => {
+                self.traces.counters.otlp_requests += 1;
+                self.traces.put(request.id, Above::Nothing, out);
+            }
+            Some(carried) => match self.forwarding.called(request, &carried) {
+                Forwards::Nothing => self.traces.put(request.id, Above::Carried(carried), out),
+                Forwards::Of(served) if self.traces.may_hang_under(request.id, served) => {
+                    forwards = true;
+                    self.traces.put(request.id, Above::Exchange(served), out);
+                }
+                // The span that all of them hang under is the nearest that is certain.
+                Forwards::Of(_) | Forwards::OfSeveral => {
+                    forwards = true;
+                    self.traces.counters.causes_unknown += 1;
+                    self.traces.put(request.id, Above::Carried(carried), out);
+                }
+            },
+            None => self.ask(
+                Call {
+                    id: request.id,
+                    actor: request.actor,
+                    at: request.at,
+                    key: Some(key),
+                },
+                out,
+            ),
+        }
+        let client = ClientEnd {
+            id: request.id,
+            forwards,
+        };
+        if let Some(server) = self.joins.client_began(key, client) {
+            self.join(client, server, out);
+        }
+    }
+
+    fn connect_failed(
+        &mut self,
+        failure: ConnectFailure,
+        services: &Services<'_>,
+        out: &mut Vec<FinishedSpan>,
+    ) {
+        self.traces.counters.connect_failures += 1;
+        let Some(service) = services(failure.actor.pid) else {
+            self.traces.counters.without_service += 1;
+            return;
+        };
+        let telling = Telling::of_connect_failure(&service);
+        let call = Call {
+            id: failure.id,
+            actor: failure.actor,
+            at: failure.at,
+            key: None,
+        };
+        self.make_room(out);
+        self.traces
+            .begin(call.id, Role::Client, service, telling, self.clock);
+        self.traces
+            .end(call.id, Subject::ConnectFailure(failure), out);
+        self.ask(call, out);
+    }
+
+    /// Both ends of a request are known.
+    fn join(&mut self, client: ClientEnd, server: ServerEnd, out: &mut Vec<FinishedSpan>) {
+        if !self.traces.may_hang_under(server.id, client.id) {
+            return self.put_without_client(server, out);
+        }
+        self.traces.counters.joined += 1;
+        let above = match server.carried {
+            Some(carried) if !client.forwards => Above::Carried(carried),
+            _ => Above::Exchange(client.id),
+        };
+        self.traces.put(server.id, above, out);
+    }
+
+    fn put_without_client(&mut self, server: ServerEnd, out: &mut Vec<FinishedSpan>) {
+        let above = server.carried.map_or(Above::Nothing, Above::Carried);
+        self.traces.put(server.id, above, out);
+    }
+
+    /// Asks the source for the cause of a call.
+    fn ask(&mut self, call: Call, out: &mut Vec<FinishedSpan>) {
+        let above = match self.source.cause(&call) {
+            Cause::Known(id) if self.traces.may_hang_under(call.id, id) => Above::Exchange(id),
+            Cause::Known(_) | Cause::Unknown => {
+                self.traces.counters.causes_unknown += 1;
+                Above::Nothing
+            }
+            Cause::Nothing => {
+                self.traces.counters.calls_without_request += 1;
+                Above::Nothing
+            }
+            Cause::NotYet => {
+                if !self.asking.contains_key(&call.id) {
+                    let until = self.now.saturating_add(CAUSE_WAIT);
+                    self.asking.insert(call.id, (call, until));
+                }
+                if self.asking.len() > self.limits.waiting {
+                    self.give_up_oldest_call(out);
+                }
+                return;
+            }
+        };
+        self.asking.remove(&call.id);
+        self.traces.put(call.id, above, out);
+    }
+
+    /// A request of this process is responded to: what caused its calls may be known now.
+    fn ask_again(&mut self, pid: Pid, out: &mut Vec<FinishedSpan>) {
+        let calls = self.asking.values().map(|(call, _)| *call);
+        let calls: Vec<Call> = calls.filter(|call| call.actor.pid == pid).collect();
+        for call in calls {
+            self.ask(call, out);
+        }
+    }
+
+    /// Makes room for one more exchange: forgets what is over, then lets nobody wait, then forgets
+    /// what goes on.
+    fn make_room(&mut self, out: &mut Vec<FinishedSpan>) {
+        while self.traces.is_full() && !self.traces.forget_oldest_done() {
+            if let Some(server) = self.joins.give_up_oldest() {
+                self.traces.counters.joins_given_up += 1;
+                self.put_without_client(server, out);
+            } else if !self.asking.is_empty() {
+                self.give_up_oldest_call(out);
+            } else {
+                self.traces.evict_oldest();
+            }
+        }
+    }
+
+    fn give_up_oldest_call(&mut self, out: &mut Vec<FinishedSpan>) {
+        if let Some((id, _)) = self.asking.pop_front() {
+            self.traces.counters.causes_given_up += 1;
+            self.traces.put(id, Above::Nothing, out);
+        }
+    }
+}
+
+/// When an event happened.
+fn time_of(event: &ExchangeEvent) -> Nanos {
+    match event {
+        ExchangeEvent::Started(request) => request.at,
+        ExchangeEvent::Responding { at, .. } | ExchangeEvent::ProcessExited { at, .. } => *at,
+        ExchangeEvent::Ended(exchange) => exchange.ended_at,
+        ExchangeEvent::ConnectFailed(failure) => failure.failed_at,
+    }
+}

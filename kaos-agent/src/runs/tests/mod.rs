@@ -1,0 +1,6 @@
+//! The rules of this stage, as scripts: see [`super::testing::script`] for their language.
+
+mod any_input;
+mod parents;
+mod told;
+mod waiting;

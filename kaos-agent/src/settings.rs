@@ -1,0 +1,161 @@
+//! What the commands ask of the pipeline, checked and with every default filled in.
+//!
+//! The command line (`cli`) makes these; nothing below it looks at arguments.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use globset::GlobMatcher;
+use kaos_ebpf::settings::defaults;
+
+use crate::identity::service::Protocol;
+
+/// Observe this machine.
+#[derive(Debug, Clone)]
+pub struct LiveSettings {
+    /// Which processes.
+    pub selection: Selection,
+    /// How the kernel side is set up.
+    pub capture: CaptureSettings,
+    /// What becomes of what was seen.
+    pub target: LiveTarget,
+    /// Print all counters at exit and on SIGUSR1, in this format.
+    pub stats: Option<StatsFormat>,
+}
+
+/// What becomes of what was seen.
+#[derive(Debug, Clone)]
+pub enum LiveTarget {
+    /// Spans.
+    Spans(OutputSettings),
+    /// A recording, for [`ReplaySettings`].
+    Recording(RecordingSettings),
+}
+
+/// Run a recording through the pipeline.
+#[derive(Debug, Clone)]
+pub struct ReplaySettings {
+    /// The recording.
+    pub file: PathBuf,
+    /// Where the spans go.
+    pub output: OutputSettings,
+    /// Connections that are followed at once.
+    pub max_connections: u32,
+    /// Print all counters at the end, in this format.
+    pub stats: Option<StatsFormat>,
+}
+
+/// Which processes are observed. Children are included, and so are processes that start later.
+#[derive(Debug, Clone)]
+pub enum Selection {
+    /// All of this machine, except the agent itself.
+    All,
+    /// Those that match at least one selector.
+    Matching(Selectors),
+}
+
+/// Selectors of processes; at least one is given.
+#[derive(Debug, Clone, Default)]
+pub struct Selectors {
+    /// Processes by number.
+    pub pids: Vec<u32>,
+    /// Processes whose executable's path matches.
+    pub executables: Vec<GlobMatcher>,
+    /// Processes that listen on one of these TCP ports.
+    pub ports: Vec<u16>,
+    /// Processes in these cgroups or below: absolute paths in the cgroup file system.
+    pub cgroups: Vec<PathBuf>,
+}
+
+/// How the kernel side is set up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CaptureSettings {
+    /// Size of the ring buffer: a power of two and a multiple of the page size.
+    pub ring_bytes: u32,
+    /// Bytes that are captured from the beginning of each message.
+    pub head_bytes: u32,
+    /// Bytes that are captured from the end of each socket operation that the head did not reach.
+    pub tail_bytes: u32,
+    /// How long data may wait in the ring, at most, before it is read.
+    pub poll_interval: Duration,
+    /// Connections that are followed at once, in the kernel and in the pipeline.
+    pub max_connections: u32,
+}
+
+/// Largest ring buffer: more could only delay the news that the reader is too slow.
+pub const MAX_RING_BYTES: u32 = 1 << 30;
+/// Reading ten times a second costs nothing and delays no trace that a person waits for.
+pub const DEFAULT_POLL_INTERVAL: Duration = Duration::from_millis(100);
+impl Default for CaptureSettings {
+    fn default() -> Self {
+        Self {
+            ring_bytes: defaults::RING_BYTES,
+            head_bytes: defaults::HEAD_BYTES,
+            tail_bytes: defaults::TAIL_BYTES,
+            poll_interval: DEFAULT_POLL_INTERVAL,
+            max_connections: defaults::CONNECTIONS,
+        }
+    }
+}
+
+/// Where spans go, and which HTTP spans there are.
+#[derive(Debug, Clone)]
+pub struct OutputSettings {
+    /// Form and destination.
+    pub output: Output,
+    /// Which processes get HTTP spans.
+    pub http_spans: HttpSpans,
+    /// Endpoint for services whose own environment names none.
+    pub otlp_endpoint: Option<String>,
+    /// Protocol of that endpoint.
+    pub otlp_protocol: Option<Protocol>,
+}
+
+/// Form and destination of the spans.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Output {
+    /// OTLP, to each service's own destination.
+    Otlp,
+    /// A readable trace tree on standard output.
+    Tree,
+    /// One OTLP/JSON request per line on standard output.
+    Json,
+}
+
+/// Which processes get HTTP spans.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HttpSpans {
+    /// Those with KAOS settings follow them, all others get both kinds.
+    All,
+    /// Only those whose settings ask for them (`OTEL_INCLUDE_HTTP_SERVER`, `…_CLIENT`).
+    Configured,
+}
+
+/// Form of the counters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StatsFormat {
+    /// `name value` lines.
+    Text,
+    /// One JSON object on a line.
+    Json,
+}
+
+/// A recording to be written.
+#[derive(Debug, Clone)]
+pub struct RecordingSettings {
+    /// The file; it must not exist yet.
+    pub file: PathBuf,
+    /// Which contents are kept.
+    pub contents: RecordedContents,
+}
+
+/// Which message contents a recording keeps. Secrets are masked in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordedContents {
+    /// Bodies in which secrets can be found: compressed ones are masked whole.
+    Redactable,
+    /// Compressed bodies too, with whatever secrets they hold.
+    WithCompressed,
+    /// No bodies: all are masked whole.
+    HeadsOnly,
+}

@@ -1,0 +1,42 @@
+//! Connections that were not made, as spans.
+
+use opentelemetry::trace::SpanKind;
+use opentelemetry_semantic_conventions::attribute;
+
+use super::Told;
+use super::attributes::Attributes;
+use super::verdict::Verdict;
+use crate::capture::event::Endpoints;
+use crate::exchanges::exchange::ConnectFailure;
+
+/// Name of such a span. There was no request, so it is no HTTP span and has no method.
+const NAME: &str = "connect";
+
+/// CLIENT span of a connection that was not made. It says where to and why not; the name by which
+/// the process knows the server is not on the wire.
+pub(super) fn tell(failure: &ConnectFailure) -> Told {
+    let verdict = Verdict::failed_with_errno(failure.errno);
+    let mut attributes = Attributes::default();
+    match failure.endpoints {
+        Endpoints::Unix { .. } => attributes.constant(attribute::NETWORK_TRANSPORT, "unix"),
+        Endpoints::Tcp { remote, .. } => {
+            let address = remote.ip().to_string();
+            attributes.text(attribute::SERVER_ADDRESS, address.as_str());
+            attributes.number(attribute::SERVER_PORT, remote.port());
+            attributes.constant(attribute::NETWORK_TRANSPORT, "tcp");
+            attributes.text(attribute::NETWORK_PEER_ADDRESS, address);
+            attributes.number(attribute::NETWORK_PEER_PORT, remote.port());
+        }
+    }
+    if let Some(error_type) = verdict.error_type() {
+        attributes.text(attribute::ERROR_TYPE, error_type);
+    }
+    Told {
+        name: NAME.into(),
+        kind: SpanKind::Client,
+        began: failure.at,
+        ended: failure.failed_at,
+        attributes,
+        status: verdict.into_status(),
+    }
+}

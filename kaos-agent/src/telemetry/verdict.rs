@@ -1,0 +1,236 @@
+//! Whether something succeeded.
+
+use std::borrow::Cow;
+
+use http::StatusCode;
+use opentelemetry::trace::Status;
+
+use crate::exchanges::exchange::{Exchange, Outcome, Role};
+
+/// What became of something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It did what it should.
+    Succeeded,
+    /// It failed.
+    Failed {
+        /// `error.type`: a status code, or one of a fixed list of names.
+        error_type: Cow<'static, str>,
+        /// For people.
+        message: Cow<'static, str>,
+    },
+    /// It is not for this end to say, or nobody saw it.
+    Open,
+}
+
+impl Verdict {
+    /// By the status code where that tells a failure, or else by how the exchange ended.
+    #[must_use]
+    pub fn of(exchange: &Exchange) -> Self {
+        let role = exchange.request.role;
+        let status = exchange.response.as_ref().map(|response| response.status);
+        match (role, status, exchange.outcome) {
+            (_, Some(500..), _) | (Role::Client, Some(400..), _) => {
+                Self::failed_with_status(status.unwrap_or_default())
+            }
+            // The client went away in mid-response. It may have read all that it wanted, as
+            // clients of event streams do, and the server did nothing wrong.
+            (_, Some(_), Outcome::ClientClosed) => Self::Open,
+            (Role::Server, Some(_), Outcome::Broken { errno }) if is_reset(errno) => Self::Open,
+            (_, _, Outcome::Broken { errno }) => Self::failed_with_errno(errno),
+            (_, _, Outcome::ServerClosed) => Self::failed(
+                "server_closed",
+                "the server closed the connection before the response was complete",
+            ),
+            (_, None, Outcome::ClientClosed) => Self::failed(
+                "client_closed",
+                "the client closed the connection before the response began",
+            ),
+            (_, _, Outcome::ProcessExited) => {
+                Self::failed("process_exit", "the process ended before the exchange did")
+            }
+            (_, _, Outcome::Unobserved | Outcome::Unfinished) => Self::Open,
+            // To answer a bad request with 4xx is no failure of the server, nor a success.
+            (Role::Server, Some(400..), _) | (_, None, _) => Self::Open,
+            (_, Some(_), Outcome::Complete | Outcome::Upgraded) => Self::Succeeded,
+        }
+    }
+
+    /// A connection failed with this error number of the kernel.
+    #[must_use]
+    pub fn failed_with_errno(errno: i32) -> Self {
+        match errno {
+            libc::ECONNREFUSED => Self::failed("connection_refused", "connection refused"),
+            libc::ECONNRESET | libc::EPIPE => {
+                Self::failed("connection_reset", "connection reset by the other end")
+            }
+            libc::ECONNABORTED => Self::failed("connection_aborted", "connection aborted"),
+            libc::ETIMEDOUT => Self::failed("timeout", "connection timed out"),
+            libc::EHOSTUNREACH => Self::failed("host_unreachable", "no route to the host"),
+            libc::ENETUNREACH => Self::failed("network_unreachable", "network unreachable"),
+            libc::EADDRNOTAVAIL => Self::failed(
+                "address_not_available",
+                "no local address or port available",
+            ),
+            libc::EACCES | libc::EPERM => {
+                Self::failed("permission_denied", "connection forbidden by the system")
+            }
+            _ => Self::Failed {
+                error_type: "_OTHER".into(),
+                message: format!("connection failed with error number {errno}").into(),
+            },
+        }
+    }
+
+    fn failed(error_type: &'static str, message: &'static str) -> Self {
+        Self::Failed {
+            error_type: error_type.into(),
+            message: message.into(),
+        }
+    }
+
+    fn failed_with_status(status: u16) -> Self {
+        let code = StatusCode::from_u16(status).ok();
+        let reason = code.and_then(|code| code.canonical_reason());
+        Self::Failed {
+            error_type: status.to_string().into(),
+            message: match reason {
+                Some(reason) => format!("HTTP {status} {reason}").into(),
+                None => format!("HTTP {status}").into(),
+            },
+        }
+    }
+
+    /// Value of `error.type`.
+    #[must_use]
+    pub fn error_type(&self) -> Option<&str> {
+        match self {
+            Self::Failed { error_type, .. } => Some(error_type),
+            Self::Succeeded | Self::Open => None,
+        }
+    }
+
+    /// Status of the span.
+    #[must_use]
+    pub fn into_status(self) -> Status {
+        match self {
+            Self::Succeeded => Status::Ok,
+            Self::Open => Status::Unset,
+            Self::Failed { message, .. } => Status::error(message),
+        }
+    }
+}
+
+fn is_reset(errno: i32) -> bool {
+    errno == libc::ECONNRESET || errno == libc::EPIPE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runs::testing::RequestBuilder;
+
+    /// `ok`, `open`, or the error type.
+    fn verdict(role: Role, status: Option<u16>, outcome: Outcome) -> String {
+        let request = match role {
+            Role::Client => RequestBuilder::get("/").client(),
+            Role::Server => RequestBuilder::get("/").server(),
+        };
+        let exchange = match status {
+            Some(status) => Exchange {
+                outcome,
+                ..request.answered(status, 1)
+            },
+            None => request.unanswered(outcome, 1),
+        };
+        match Verdict::of(&exchange) {
+            Verdict::Succeeded => "ok".to_owned(),
+            Verdict::Open => "open".to_owned(),
+            Verdict::Failed { error_type, .. } => error_type.into_owned(),
+        }
+    }
+
+    #[test]
+    fn statuses() {
+        for (status, server, client) in [
+            (101, "ok", "ok"),
+            (200, "ok", "ok"),
+            (307, "ok", "ok"),
+            (399, "ok", "ok"),
+            (400, "open", "400"),
+            (404, "open", "404"),
+            (499, "open", "499"),
+            (500, "500", "500"),
+            (503, "503", "503"),
+            (999, "999", "999"),
+        ] {
+            let verdicts = [Role::Server, Role::Client]
+                .map(|role| verdict(role, Some(status), Outcome::Complete));
+            assert_eq!(verdicts, [server, client], "{status}");
+        }
+    }
+
+    #[test]
+    fn outcomes() {
+        let reset = Outcome::Broken {
+            errno: libc::ECONNRESET,
+        };
+        let timeout = Outcome::Broken {
+            errno: libc::ETIMEDOUT,
+        };
+        // On the server and on the client, each before and after the response began.
+        for (outcome, expected) in [
+            (Outcome::Upgraded, ["open", "ok", "open", "ok"]),
+            (
+                reset,
+                [
+                    "connection_reset",
+                    "open",
+                    "connection_reset",
+                    "connection_reset",
+                ],
+            ),
+            (timeout, ["timeout"; 4]),
+            (Outcome::ServerClosed, ["server_closed"; 4]),
+            (
+                Outcome::ClientClosed,
+                ["client_closed", "open", "client_closed", "open"],
+            ),
+            (Outcome::ProcessExited, ["process_exit"; 4]),
+            (Outcome::Unobserved, ["open"; 4]),
+            (Outcome::Unfinished, ["open"; 4]),
+        ] {
+            let verdicts = [
+                verdict(Role::Server, None, outcome),
+                verdict(Role::Server, Some(200), outcome),
+                verdict(Role::Client, None, outcome),
+                verdict(Role::Client, Some(200), outcome),
+            ];
+            assert_eq!(verdicts, expected, "{outcome:?}");
+        }
+    }
+
+    #[test]
+    fn a_status_tells_more_than_the_end() {
+        let broken = Outcome::ServerClosed;
+        assert_eq!(verdict(Role::Client, Some(502), broken), "502");
+        assert_eq!(verdict(Role::Server, Some(404), broken), "server_closed");
+    }
+
+    #[test]
+    fn messages() {
+        let message = |verdict: Verdict| match verdict.into_status() {
+            Status::Error { description } => description,
+            other => panic!("{other:?}"),
+        };
+        let status = Verdict::failed_with_status;
+        assert_eq!(message(status(503)), "HTTP 503 Service Unavailable");
+        assert_eq!(message(status(599)), "HTTP 599");
+        let errno = Verdict::failed_with_errno;
+        assert_eq!(message(errno(libc::ECONNREFUSED)), "connection refused");
+        assert_eq!(
+            message(errno(libc::EIO)),
+            "connection failed with error number 5"
+        );
+    }
+}

@@ -1,0 +1,58 @@
+//! What happens at the limits.
+
+use kaos_agent::capture::front_end::FrontEnd as _;
+use kaos_agent::capture::live::Live;
+use kaos_agent::health::counters::Counters as _;
+use kaos_agent::settings::{CaptureSettings, Selection};
+
+use crate::support::{Python, Seen, counter, live_with, of_pid};
+#[test]
+#[ignore = "kernel: loads programs, needs root"]
+fn a_ring_that_is_too_small_loses_only_what_it_counts() {
+    let mut python = Python::start();
+    let settings = CaptureSettings {
+        ring_bytes: 4096,
+        ..CaptureSettings::default()
+    };
+    let mut live = live_with(of_pid(python.pid()), settings);
+    python.connect();
+    python.run("exec('for i in range(500):\\n a.send(b\"GET /%04d\" % i)\\n b.recv(100)')");
+    let mut seen = Seen::default();
+    while live.read(1024, &mut seen.events) {}
+    python.run("a.send(b'GET /last'); b.recv(100)");
+    seen.until(&mut live, "what came after the loss", |seen| {
+        seen.count_text("GET /last") == 2
+    });
+    let lost = counter(&live, "kernel.lost.ring_full");
+    assert!(lost > 0);
+    let mut lost_by_cpu = 0;
+    live.visit(&mut |name, value| {
+        if name.starts_with("kernel.lost.ring_full.cpu") {
+            lost_by_cpu += value;
+        }
+    });
+    assert_eq!(lost_by_cpu, lost);
+    // Connecting is a record, too.
+    let arrived = seen.data().count() as u64 + seen.changes().len() as u64;
+    assert_eq!(arrived + lost, 1002 + 1);
+    assert_eq!(counter(&live, "kernel.operations"), 1002);
+}
+
+#[test]
+#[ignore = "kernel: loads programs, needs root"]
+fn no_program_comes_near_the_limit_of_the_verifier() {
+    // The kernel's limit is a million; other kernels walk other paths, so keep well below.
+    const MOST: u32 = 20_000;
+    let settings = CaptureSettings {
+        head_bytes: 1 << 20,
+        tail_bytes: 1 << 20,
+        ..CaptureSettings::default()
+    };
+    let (_live, attached) =
+        Live::start(&settings, Selection::All).unwrap_or_else(|error| panic!("{error}"));
+    for one in attached {
+        let instructions = one.outcome.expect("it is attached");
+        println!("{}: {instructions}", one.program.hook);
+        assert!(instructions < MOST, "{}: {instructions}", one.program.hook);
+    }
+}

@@ -1,0 +1,7 @@
+//! The kernel hooks on real sockets. These tests need root and a kernel from 6.3 on.
+
+mod connections;
+mod limits;
+mod operations;
+mod selection;
+mod support;

@@ -1,0 +1,182 @@
+//! A real process that moves bytes, and what was captured of it.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use kaos_agent::capture::event::{ConnectionChange, Data, Direction, Event, Pid, SocketId};
+use kaos_agent::capture::front_end::FrontEnd as _;
+use kaos_agent::capture::live::Live;
+use kaos_agent::health::counters::Counters as _;
+use kaos_agent::settings::{CaptureSettings, Selection, Selectors};
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// A Python process that runs the lines it is given, and says when each is done.
+pub struct Python {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Python {
+    pub fn start() -> Self {
+        let program = "import sys, os, socket, struct, threading, errno\n\
+                       print('ready', flush=True)\n\
+                       for line in sys.stdin:\n\
+                       \x20   exec(line)\n\
+                       \x20   print('done', flush=True)\n";
+        let mut child = Command::new("python3")
+            .args(["-u", "-c", program])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("python3 starts");
+        let input = child.stdin.take().expect("it is piped");
+        let output = BufReader::new(child.stdout.take().expect("it is piped"));
+        let mut python = Self {
+            child,
+            input,
+            output,
+        };
+        assert_eq!(python.line(), "ready");
+        python
+    }
+
+    pub fn pid(&self) -> Pid {
+        self.child.id()
+    }
+
+    pub fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.output.read_line(&mut line).expect("it writes lines");
+        line.trim_end().to_owned()
+    }
+
+    /// Runs a line; returns what it prints before it is done.
+    pub fn run(&mut self, code: &str) -> Vec<String> {
+        writeln!(self.input, "{code}").expect("it reads");
+        let mut printed = Vec::new();
+        loop {
+            match self.line().as_str() {
+                "done" => return printed,
+                "" => panic!("python ended in: {code}"),
+                line => printed.push(line.to_owned()),
+            }
+        }
+    }
+
+    /// Connects `a` (client) and `b` (server) over loopback.
+    pub fn connect(&mut self) {
+        self.run("l = socket.socket(); l.bind(('127.0.0.1', 0)); l.listen()");
+        self.run("a = socket.create_connection(l.getsockname()); b, _ = l.accept()");
+    }
+}
+
+impl Drop for Python {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What was captured.
+#[derive(Default)]
+pub struct Seen {
+    pub events: Vec<Event>,
+}
+
+impl Seen {
+    /// Reads until the condition holds.
+    pub fn until(&mut self, live: &mut Live, what: &str, condition: impl Fn(&Self) -> bool) {
+        let start = Instant::now();
+        loop {
+            while live.read(1024, &mut self.events) {}
+            if condition(self) {
+                return;
+            }
+            assert!(
+                start.elapsed() < DEADLINE,
+                "no {what} in {:#?}",
+                self.events
+            );
+            live.wait();
+        }
+    }
+
+    pub fn data(&self) -> impl Iterator<Item = &Data> {
+        self.events.iter().filter_map(|event| match event {
+            Event::Data(data) => Some(data),
+            _ => None,
+        })
+    }
+
+    /// Bytes of each direction of each socket in order; what was not captured as `#`.
+    pub fn streams(&self) -> BTreeMap<(SocketId, bool), String> {
+        let mut streams: BTreeMap<_, String> = BTreeMap::new();
+        for data in self.data() {
+            let stream = streams
+                .entry((data.socket, data.direction == Direction::Sent))
+                .or_default();
+            stream.push_str(&String::from_utf8_lossy(&data.bytes));
+            stream.push_str(&"#".repeat(usize::try_from(data.skipped).expect("small")));
+        }
+        streams
+    }
+
+    pub fn has_text(&self, text: &str) -> bool {
+        self.streams().values().any(|stream| stream.contains(text))
+    }
+
+    pub fn count_text(&self, text: &str) -> usize {
+        self.streams()
+            .values()
+            .filter(|stream| stream.contains(text))
+            .count()
+    }
+
+    pub fn changes(&self) -> Vec<ConnectionChange> {
+        self.events
+            .iter()
+            .filter_map(|event| match event {
+                Event::Connection(connection) => Some(connection.change),
+                _ => None,
+            })
+            .collect()
+    }
+}
+
+pub fn live(selectors: Selectors) -> Live {
+    live_with(selectors, CaptureSettings::default())
+}
+
+pub fn live_with(selectors: Selectors, settings: CaptureSettings) -> Live {
+    let settings = CaptureSettings {
+        poll_interval: Duration::from_millis(5),
+        ..settings
+    };
+    let (live, attached) = Live::start(&settings, Selection::Matching(selectors))
+        .unwrap_or_else(|error| panic!("{error}"));
+    for one in attached {
+        assert!(one.outcome.is_ok(), "{one:?}");
+    }
+    live
+}
+
+pub fn of_pid(pid: Pid) -> Selectors {
+    Selectors {
+        pids: vec![pid],
+        ..Selectors::default()
+    }
+}
+
+pub fn counter(live: &Live, name: &str) -> u64 {
+    let mut found = None;
+    live.visit(&mut |counter, value| {
+        if counter == name {
+            found = Some(value);
+        }
+    });
+    found.unwrap_or_else(|| panic!("there is no counter {name}"))
+}

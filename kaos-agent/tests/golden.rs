@@ -1,0 +1,205 @@
+//! Golden replays: recordings of real traffic, run through all stages, against the spans and
+//! measurements that they are known to give.
+//!
+//! `cargo insta review` shows what a change of the stages changes in them. `testdata/README.md`
+//! tells how the recordings were made.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use kaos_agent::capture::event::{Data, Event};
+use kaos_agent::capture::recording::Reader;
+use kaos_agent::export::tree::{Details, Style, TreeSpan, render};
+use kaos_agent::identity::identities::AgentDefaults;
+use kaos_agent::pipeline::{StageSettings, Stages};
+use kaos_agent::settings::{HttpSpans, Output, OutputSettings};
+use kaos_agent::telemetry::Signal;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+fn recordings() -> Vec<PathBuf> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata");
+    let mut paths: Vec<_> = std::fs::read_dir(directory)
+        .expect("the recordings are part of the sources")
+        .map(|entry| entry.expect("the directory can be listed").path())
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "kaosrec")
+        })
+        .collect();
+    paths.sort();
+    assert!(!paths.is_empty(), "there are recordings");
+    paths
+}
+
+fn events(path: &Path) -> Vec<Event> {
+    Reader::open(path)
+        .expect("it is a recording")
+        .map(|event| event.expect("the recording is whole"))
+        .collect()
+}
+
+fn replay(events: &[Event]) -> Vec<Signal> {
+    let options = OutputSettings {
+        output: Output::Tree,
+        http_spans: HttpSpans::All,
+        otlp_endpoint: None,
+        otlp_protocol: None,
+    };
+    let mut stages = Stages::new(StageSettings {
+        defaults: AgentDefaults::new(&options, &[], None, &mut Vec::new())
+            .expect("no endpoint is given that could be wrong"),
+        max_connections: 1024,
+        seed: 1,
+    });
+    let mut signals = Vec::new();
+    for event in events {
+        stages.push(event, &mut signals);
+    }
+    let last = events.last().map_or(0, Event::at);
+    stages.finish(last, &mut signals);
+    signals
+}
+
+/// Spans as trees with all their attributes, then the histograms with their sums. Traces are
+/// numbered: their ids say nothing to a reader.
+fn text(signals: &[Signal]) -> String {
+    let mut numbers = BTreeMap::new();
+    let mut spans = Vec::new();
+    let mut histograms: BTreeMap<String, (usize, f64)> = BTreeMap::new();
+    for signal in signals {
+        match signal {
+            Signal::Span { service, span } => {
+                let mut span = TreeSpan::new(&service.name, span);
+                let next = numbers.len() + 1;
+                span.trace_id = numbers.entry(span.trace_id).or_insert(next).to_string();
+                spans.push(span);
+            }
+            Signal::Measurement {
+                service,
+                histogram,
+                value,
+                attributes,
+            } => {
+                let mut labels: Vec<_> = attributes
+                    .iter()
+                    .map(|attribute| format!("{}={}", attribute.key, attribute.value))
+                    .collect();
+                labels.sort();
+                let series = format!(
+                    "{} {} {{{}}}",
+                    service.name,
+                    histogram.name,
+                    labels.join(", ")
+                );
+                let (count, sum) = histograms.entry(series).or_default();
+                *count += 1;
+                *sum += value;
+            }
+        }
+    }
+    let style = Style {
+        colours: false,
+        details: Details::All,
+    };
+    let mut text = render(&spans, style);
+    for (series, (count, sum)) in histograms {
+        text += &format!("{series}: {count} times, {sum:.6} in all\n");
+    }
+    text
+}
+
+#[test]
+fn recordings_give_the_known_spans() {
+    for path in recordings() {
+        let name = path
+            .file_stem()
+            .expect("a recording has a name")
+            .to_string_lossy()
+            .into_owned();
+        insta::assert_snapshot!(name, text(&replay(&events(&path))));
+    }
+}
+
+#[test]
+fn the_same_recording_gives_the_same_signals() {
+    for path in recordings() {
+        let events = events(&path);
+        assert_eq!(
+            format!("{:?}", replay(&events)),
+            format!("{:?}", replay(&events))
+        );
+    }
+}
+
+/// What the scenarios of `testdata/record.py` use as secrets.
+const SECRETS: [&str; 2] = ["of-the-tests", "=secret"];
+
+#[test]
+fn recordings_hold_no_secrets() {
+    for path in recordings() {
+        let text: String = events(&path)
+            .iter()
+            .map(|event| match event {
+                Event::Data(data) => String::from_utf8_lossy(&data.bytes).into_owned(),
+                other => format!("{other:?}"),
+            })
+            .collect();
+        for secret in SECRETS {
+            assert!(!text.contains(secret), "{}: {secret}", path.display());
+        }
+    }
+}
+
+/// The events with their bytes cut into pieces of these lengths, over and over.
+fn cut(events: &[Event], lengths: &[usize]) -> Vec<Event> {
+    let mut lengths = lengths.iter().cycle();
+    let mut pieces = Vec::new();
+    for event in events {
+        let Event::Data(data) = event else {
+            pieces.push(event.clone());
+            continue;
+        };
+        let mut rest = data.clone();
+        while let Some(length) = lengths.next()
+            && rest.bytes.len() > *length
+        {
+            let piece = Data {
+                skipped: 0,
+                end_of_stream: false,
+                ..rest.clone()
+            };
+            pieces.push(Event::Data(Data {
+                bytes: rest.bytes.split_to(*length),
+                ..piece
+            }));
+            rest.position += *length as u64;
+            rest.stream_start = false;
+        }
+        pieces.push(Event::Data(rest));
+    }
+    pieces
+}
+
+#[test]
+fn cuts_make_no_difference() {
+    for path in recordings() {
+        let events = events(&path);
+        let expected = text(&replay(&events));
+        assert_eq!(
+            text(&replay(&cut(&events, &[1]))),
+            expected,
+            "{}",
+            path.display()
+        );
+        let mut runner = TestRunner::new(Config {
+            cases: 48,
+            ..Config::default()
+        });
+        let result = runner.run(&prop::collection::vec(1_usize..400, 1..8), |lengths| {
+            prop_assert_eq!(text(&replay(&cut(&events, &lengths))), expected.clone());
+            Ok(())
+        });
+        assert!(result.is_ok(), "{}: {result:?}", path.display());
+    }
+}

@@ -1,0 +1,157 @@
+//! Connections of selected processes.
+
+use aya_ebpf::helpers::generated::bpf_get_socket_cookie;
+use kaos_ebpf::counter::Counter;
+use kaos_ebpf::record::{
+    Change, ConnectionRecord, FAMILY_INET, FAMILY_INET6, FAMILY_UNIX, Kind, Socket,
+};
+
+use super::count::count;
+use super::maps::CONNECTIONS;
+use super::processes::header;
+use super::read::kernel;
+use super::ring::emit;
+use super::settings::setting;
+
+const SOCK_STREAM: u16 = 1;
+const IPPROTO_TCP: u16 = 6;
+
+/// `Connection::state`: nothing of it is captured any more.
+pub const MUTED: u16 = 1;
+/// `Connection::state`: its first sent bytes were seen.
+pub const SENT_SEEN: u16 = 2;
+/// `Connection::state`: its first received bytes were seen.
+pub const RECEIVED_SEEN: u16 = 4;
+/// `Connection::state`: user space was told how it failed.
+pub const FAILURE_TOLD: u16 = 8;
+/// `Connection::state`: user space was told that this end is closed.
+pub const CLOSE_TOLD: u16 = 16;
+
+/// What is kept of a connection.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Connection {
+    /// Its socket, as records carry it.
+    pub socket: Socket,
+    /// End of what was sent, so far as seen.
+    pub sent_end: u64,
+    /// End of what was received, so far as seen.
+    pub received_end: u64,
+    /// Process that used it last.
+    pub pid: u32,
+    /// Bytes of the current message that moved.
+    pub spent: u32,
+    /// Which way the last bytes moved: `FLAG_SENT` or 0.
+    pub turn: u16,
+    /// `MUTED`, `SENT_SEEN`, …
+    pub state: u16,
+    /// Zero.
+    pub padding: u32,
+}
+
+/// A socket's cookie, 0 where nobody asked for it yet: those are none of ours.
+#[inline(always)]
+pub fn known_cookie(socket: u64) -> u64 {
+    kernel(socket, setting!(offsets.sock_cookie)).unwrap_or(0)
+}
+
+/// A socket's cookie. `socket` must be the tracepoint's own argument: the verifier asks for it.
+#[inline(always)]
+pub fn cookie(socket: u64) -> u64 {
+    // SAFETY: the verifier checks the argument.
+    unsafe { bpf_get_socket_cookie(socket as *mut _) }
+}
+
+/// A connection by its cookie.
+#[inline(always)]
+pub fn find(cookie: u64) -> Option<&'static mut Connection> {
+    let connection = CONNECTIONS.get_ptr_mut(&cookie)?;
+    // SAFETY: entries stay valid for the run of a program. Two CPUs may write one at a time, which
+    // can cost a budget or a turn its exactness and nothing else.
+    Some(unsafe { &mut *connection })
+}
+
+/// Enters a connection. `None` for sockets that are neither TCP nor `AF_UNIX` streams.
+#[inline(always)]
+pub fn enter(socket: u64, cookie: u64, pid: u32) -> Option<&'static mut Connection> {
+    let connection = Connection {
+        socket: describe(socket, cookie)?,
+        sent_end: 0,
+        received_end: 0,
+        pid,
+        spent: 0,
+        turn: u16::MAX,
+        state: 0,
+        padding: 0,
+    };
+    if CONNECTIONS.insert(&cookie, &connection, 0).is_err() {
+        count(Counter::ConnectionMapFull, 1);
+        return None;
+    }
+    find(cookie)
+}
+
+/// Reads who a socket connects.
+#[inline(always)]
+pub fn describe(socket: u64, cookie: u64) -> Option<Socket> {
+    let mut described = Socket {
+        cookie,
+        ..Socket::default()
+    };
+    let family: u16 = kernel(socket, setting!(offsets.sock_family))?;
+    let kind: u16 = kernel(socket, setting!(offsets.sock_type))?;
+    if kind != SOCK_STREAM {
+        return None;
+    }
+    if family == FAMILY_UNIX as u16 {
+        let peer: u64 = kernel(socket, setting!(offsets.unix_peer))?;
+        described.family = FAMILY_UNIX;
+        // The verifier allows no arithmetic on a kernel pointer, only on what was read somewhere.
+        let own: u64 = kernel(&raw const socket as u64, 0)?;
+        described.local[..8].copy_from_slice(&(own ^ setting!(scramble)).to_ne_bytes());
+        described.remote[..8].copy_from_slice(&(peer ^ setting!(scramble)).to_ne_bytes());
+        return Some(described);
+    }
+    let protocol: u16 = kernel(socket, setting!(offsets.sock_protocol))?;
+    if protocol != IPPROTO_TCP {
+        return None;
+    }
+    let net: u64 = kernel(socket, setting!(offsets.sock_net))?;
+    described.network_namespace = kernel(net, setting!(offsets.net_inode))?;
+    refresh(&mut described, socket)?;
+    Some(described)
+}
+
+/// Reads addresses and ports of a TCP socket again: a connect chooses the local ones late.
+#[inline(always)]
+pub fn refresh(described: &mut Socket, socket: u64) -> Option<()> {
+    let remote_port: u16 = kernel(socket, setting!(offsets.sock_remote_port))?;
+    described.remote_port = u16::from_be(remote_port);
+    described.local_port = kernel(socket, setting!(offsets.sock_local_port))?;
+    let family: u16 = kernel(socket, setting!(offsets.sock_family))?;
+    if family == FAMILY_INET as u16 {
+        described.family = FAMILY_INET;
+        let local: [u8; 4] = kernel(socket, setting!(offsets.sock_local_ip4))?;
+        let remote: [u8; 4] = kernel(socket, setting!(offsets.sock_remote_ip4))?;
+        described.local[..4].copy_from_slice(&local);
+        described.remote[..4].copy_from_slice(&remote);
+    } else if family == FAMILY_INET6 as u16 {
+        described.family = FAMILY_INET6;
+        described.local = kernel(socket, setting!(offsets.sock_local_ip6))?;
+        described.remote = kernel(socket, setting!(offsets.sock_remote_ip6))?;
+    } else {
+        return None;
+    }
+    Some(())
+}
+
+/// Tells user space of a change in the life of a connection.
+#[inline(always)]
+pub fn tell(connection: &Connection, change: Change, errno: u32) {
+    emit(&ConnectionRecord {
+        header: header(Kind::Connection, 0, connection.pid),
+        socket: connection.socket,
+        change: change as u32,
+        errno,
+    });
+}

@@ -1,0 +1,48 @@
+//! The maps. Their sizes here are replaced by the settings of the run.
+
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
+use kaos_ebpf::counter::Counter;
+use kaos_ebpf::settings::{SYSCALL_NUMBERS, defaults};
+
+use super::connections::Connection;
+use super::payload::Scratch;
+
+/// Records for user space.
+#[map]
+pub static RING: RingBuf = RingBuf::with_byte_size(defaults::RING_BYTES, 0);
+
+/// What is counted, indexed by `Counter`.
+#[map]
+pub static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Counter::ALL.len() as u32, 0);
+
+/// Processes by thread-group id: `SELECTED`, `CANDIDATE` or `EXCLUDED`.
+#[map]
+pub static PROCESSES: HashMap<u32, u32> = HashMap::with_max_entries(defaults::PROCESSES, 0);
+
+/// Selected cgroups by their id, descendants included.
+#[map]
+pub static CGROUPS: HashMap<u64, u8> = HashMap::with_max_entries(defaults::CGROUPS, 0);
+
+/// Selected listening ports.
+#[map]
+pub static PORTS: HashMap<u16, u8> = HashMap::with_max_entries(defaults::PORTS, 0);
+
+/// Connections of selected processes by socket cookie.
+#[map]
+pub static CONNECTIONS: LruHashMap<u64, Connection> =
+    LruHashMap::with_max_entries(defaults::CONNECTIONS, 0);
+
+/// Connections that user space wants muted, by socket cookie. A map of its own, since user space
+/// writing into `CONNECTIONS` would undo what a program writes at the same time.
+#[map]
+pub static MUTED: LruHashMap<u64, u8> = LruHashMap::with_max_entries(defaults::CONNECTIONS, 0);
+
+/// `BufferShape` by syscall number of this architecture, 0 for none.
+#[map]
+pub static SYSCALLS: Array<u8> = Array::with_max_entries(SYSCALL_NUMBERS, 0);
+
+/// Where operations are worked on: one for
+/// sends and one for receives, which are programs of their own and may interleave on one CPU.
+#[map]
+pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(2, 0);

@@ -1,0 +1,108 @@
+//! Which processes are captured.
+
+use aya_ebpf::EbpfContext;
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_ktime_get_ns};
+use kaos_ebpf::counter::Counter;
+use kaos_ebpf::record::{FLAG_CANDIDATE, Header, Kind, Life, ProcessRecord};
+use kaos_ebpf::settings::{CANDIDATE, EXCLUDED, SELECTED};
+
+use super::count::count;
+use super::maps::PROCESSES;
+use super::ring::{emit, emit_urgent};
+use super::settings::setting;
+
+/// Process and thread that run now.
+#[derive(Clone, Copy)]
+pub struct Task {
+    /// Thread-group id.
+    pub pid: u32,
+    /// Thread id.
+    pub tid: u32,
+}
+
+/// The running task.
+#[inline(always)]
+pub fn current() -> Task {
+    let both = bpf_get_current_pid_tgid();
+    Task {
+        pid: (both >> 32) as u32,
+        tid: both as u32,
+    }
+}
+
+/// What the map says of a process, 0 for nothing.
+#[inline(always)]
+pub fn selection(pid: u32) -> u32 {
+    // SAFETY: the value is copied out; it changes by whole words only.
+    unsafe { PROCESSES.get(&pid) }.copied().unwrap_or(0)
+}
+
+/// Whether a process is captured: the one lookup that everything unselected costs. With
+/// `select_all` a process is entered into the map when it is first met, so that its exec and exit
+/// are told.
+#[inline(always)]
+pub fn is_captured(pid: u32) -> bool {
+    let selection = selection(pid);
+    if selection == 0 && setting!(select_all) != 0 {
+        return select(pid, SELECTED);
+    }
+    selection & (SELECTED | CANDIDATE) != 0
+}
+
+/// Enters a process; false, and counted, where the map is full.
+#[inline(always)]
+pub fn select(pid: u32, selection: u32) -> bool {
+    if PROCESSES.insert(&pid, &selection, 0).is_err() {
+        count(Counter::ProcessMapFull, 1);
+        return false;
+    }
+    true
+}
+
+/// Tells user space of a change in the life of a process.
+#[inline(always)]
+pub fn tell(pid: u32, change: Life, parent: u32, selection: u32) {
+    let flags = if selection & CANDIDATE != 0 {
+        FLAG_CANDIDATE
+    } else {
+        0
+    };
+    let record = ProcessRecord {
+        header: header(Kind::Process, flags, pid),
+        change: change as u32,
+        parent,
+    };
+    if change as u32 == Life::Executed as u32 {
+        // What it is must be read while it runs, and some programs do not run long.
+        emit_urgent(&record);
+    } else {
+        emit(&record);
+    }
+}
+
+/// Selects the running process because of what it does, unless it is already.
+#[inline(always)]
+pub fn select_by_deed(pid: u32) {
+    if selection(pid) & (SELECTED | EXCLUDED) == 0 && select(pid, SELECTED) {
+        tell(pid, Life::Selected, 0, SELECTED);
+    }
+}
+
+/// The beginning of a record.
+#[inline(always)]
+pub fn header(kind: Kind, flags: u16, pid: u32) -> Header {
+    Header {
+        kind: kind as u16,
+        flags,
+        pid,
+        // SAFETY: the helper has no conditions.
+        at: unsafe { bpf_ktime_get_ns() },
+    }
+}
+
+/// An argument of a BTF tracepoint that points to a kernel structure.
+#[inline(always)]
+pub fn pointer(context: &impl EbpfContext, index: usize) -> u64 {
+    // SAFETY: the verifier knows how many arguments the tracepoint has.
+    unsafe { *context.as_ptr().cast::<u64>().add(index) }
+}

@@ -1,0 +1,7 @@
+//! The programs, by the subsystem of their tracepoints. Entries are thin; what they do is in the
+//! modules beside this one.
+
+mod cgroup;
+mod sched;
+mod sock;
+mod tcp;

@@ -1,0 +1,54 @@
+//! Writing to the ring.
+
+use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
+use aya_ebpf::helpers::generated::bpf_ringbuf_output;
+use kaos_ebpf::counter::Counter;
+
+use super::count::count;
+use super::maps::RING;
+use super::settings::setting;
+
+/// Puts `length` bytes at `record` into the ring; false, and counted, where it is full.
+///
+/// The reader looks at the ring on a timer. Waking it for each record would cost more than the
+/// records (an interrupt each), so that happens only when a stated share of the ring is full.
+#[inline(always)]
+pub fn output<T>(record: *const T, length: u64) -> bool {
+    let flags = if RING.query(BPF_RB_AVAIL_DATA as u64) >= setting!(wake_bytes) {
+        BPF_RB_FORCE_WAKEUP
+    } else {
+        BPF_RB_NO_WAKEUP
+    };
+    put(record, length, flags)
+}
+
+#[inline(always)]
+fn put<T>(record: *const T, length: u64, flags: u32) -> bool {
+    // SAFETY: the verifier proves that `length` bytes at `record` are ours.
+    let result = unsafe {
+        bpf_ringbuf_output(
+            (&raw const RING).cast_mut().cast(),
+            record.cast_mut().cast(),
+            length,
+            flags as u64,
+        )
+    };
+    if result < 0 {
+        count(Counter::RingFull, 1);
+        return false;
+    }
+    count(Counter::Records, 1);
+    true
+}
+
+/// Puts a record of fixed size into the ring.
+#[inline(always)]
+pub fn emit<T>(record: &T) {
+    output(record, size_of::<T>() as u64);
+}
+
+/// Puts a record of fixed size into the ring and wakes the reader.
+#[inline(always)]
+pub fn emit_urgent<T>(record: &T) {
+    put(record, size_of::<T>() as u64, BPF_RB_FORCE_WAKEUP);
+}

@@ -1,0 +1,168 @@
+//! Records in the ring buffer, from the kernel to user space.
+//!
+//! Every record begins with a [`Header`]. All are self-contained: losing one affects no other.
+
+/// Most payload bytes in one [`DataRecord`]. Larger operations become several records. A power of
+/// two large enough for nearly every HTTP head, small enough to leave the ring shared fairly.
+pub const CHUNK_BYTES: usize = 16 * 1024;
+
+/// What a record tells: `Header::kind`.
+#[repr(u16)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A [`DataRecord`], cut after its captured bytes.
+    Data = 1,
+    /// A [`ConnectionRecord`].
+    Connection = 2,
+    /// A [`ProcessRecord`].
+    Process = 3,
+}
+
+/// Bytes moved out of the process (else: into it).
+pub const FLAG_SENT: u16 = 1;
+/// The first byte of this direction of the connection is at `position`.
+pub const FLAG_STREAM_START: u16 = 2;
+/// A receive saw the end of the stream.
+pub const FLAG_END_OF_STREAM: u16 = 4;
+
+/// Beginning of every record.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Header {
+    /// A [`Kind`].
+    pub kind: u16,
+    /// `FLAG_*`.
+    pub flags: u16,
+    /// Thread-group id in the initial pid namespace.
+    pub pid: u32,
+    /// `CLOCK_MONOTONIC`, ns.
+    pub at: u64,
+}
+
+/// `Socket::family` of IPv4 sockets and of v4-mapped IPv6 ones.
+pub const FAMILY_INET: u8 = 2;
+/// `Socket::family` of IPv6 sockets.
+pub const FAMILY_INET6: u8 = 10;
+/// `Socket::family` of `AF_UNIX` stream sockets.
+pub const FAMILY_UNIX: u8 = 1;
+
+/// A socket and its two ends.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Socket {
+    /// The kernel's socket cookie: unique since boot, never reused.
+    pub cookie: u64,
+    /// This end's address: 4 bytes of IPv4, 16 of IPv6, or for `AF_UNIX` 8 bytes that name it.
+    pub local: [u8; 16],
+    /// The other end's, likewise.
+    pub remote: [u8; 16],
+    /// Inode number of the network namespace.
+    pub network_namespace: u32,
+    /// This end's port, host byte order.
+    pub local_port: u16,
+    /// The other end's port, host byte order.
+    pub remote_port: u16,
+    /// `FAMILY_*`.
+    pub family: u8,
+    /// Zero.
+    pub padding: [u8; 7],
+}
+
+/// Beginning of a [`DataRecord`].
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct DataHead {
+    /// Kind [`Kind::Data`].
+    pub header: Header,
+    /// The socket.
+    pub socket: Socket,
+    /// Position of the first byte in its stream; the low 32 bits are TCP's own.
+    pub position: u64,
+    /// Thread id in the initial pid namespace.
+    pub tid: u32,
+    /// Payload bytes in this record.
+    pub captured: u32,
+    /// Bytes that moved right after those and are not captured in any record.
+    pub skipped: u32,
+    /// Zero.
+    pub padding: u32,
+}
+
+/// Bytes that moved, or that they moved.
+#[repr(C)]
+pub struct DataRecord {
+    /// Everything but the bytes.
+    pub head: DataHead,
+    /// The bytes; only `head.captured` of them are in the ring.
+    pub payload: [u8; CHUNK_BYTES],
+}
+
+/// What happened to a connection: `ConnectionRecord::change`.
+#[repr(u32)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// The process began to connect.
+    Connecting = 1,
+    /// The connect failed; `errno` says why.
+    ConnectFailed = 2,
+    /// An established connection broke; `errno` says why.
+    Broken = 3,
+    /// The other end sent its FIN.
+    PeerFinished = 4,
+    /// This end sent its FIN, or closed.
+    Closed = 5,
+}
+
+/// A change in the life of a connection.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct ConnectionRecord {
+    /// Kind [`Kind::Connection`].
+    pub header: Header,
+    /// The socket.
+    pub socket: Socket,
+    /// A [`Change`].
+    pub change: u32,
+    /// Positive error number, or 0.
+    pub errno: u32,
+}
+
+/// What happened to a process: `ProcessRecord::change`.
+#[repr(u32)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Life {
+    /// Forked by `parent`.
+    Forked = 1,
+    /// Executes another program.
+    Executed = 2,
+    /// The last thread ended.
+    Exited = 3,
+    /// It was selected by what it did: it began to listen on a selected port, or it was moved
+    /// into a selected cgroup.
+    Selected = 4,
+}
+
+/// The process is a candidate: user space must match its executable.
+pub const FLAG_CANDIDATE: u16 = 8;
+
+/// A change in the life of a process.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct ProcessRecord {
+    /// Kind [`Kind::Process`].
+    pub header: Header,
+    /// A [`Life`].
+    pub change: u32,
+    /// Parent of a forked process, or 0.
+    pub parent: u32,
+}
+
+const _: () = {
+    assert!(size_of::<Header>() == 16);
+    assert!(size_of::<Socket>() == 56);
+    assert!(size_of::<DataHead>() == 96);
+    assert!(size_of::<DataRecord>() == 96 + CHUNK_BYTES);
+    assert!(size_of::<ConnectionRecord>() == 80);
+    assert!(size_of::<ProcessRecord>() == 24);
+    assert!(CHUNK_BYTES.is_power_of_two());
+};

@@ -1,0 +1,121 @@
+//! What `/metrics` tells of the operator itself.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+/// Labels of counts by kind and result.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ByResult {
+    /// Component: agent, mcpserver or modelapi.
+    pub component: &'static str,
+    /// `applied`, `waiting`, `invalid` or `error`.
+    pub result: &'static str,
+}
+
+/// Labels of durations by kind.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ByComponent {
+    /// Component: agent, mcpserver or modelapi.
+    pub component: &'static str,
+}
+
+/// Labels of writes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ByWrite {
+    /// Kind of the object that was written.
+    pub kind: String,
+    /// `apply`, `delete` or `status`.
+    pub verb: &'static str,
+}
+
+/// Labels of watch errors.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ByWatch {
+    /// Plural of what is watched.
+    pub resource: String,
+}
+
+/// All metrics of the operator.
+pub struct Metrics {
+    registry: Registry,
+    /// Reconciles.
+    pub reconciles: Family<ByResult, Counter>,
+    /// How long they took, in seconds.
+    pub durations: Family<ByComponent, Histogram, fn() -> Histogram>,
+    /// Resources that wait to be reconciled.
+    pub queue_depth: Gauge,
+    /// Writes to the API server that were accepted.
+    pub writes: Family<ByWrite, Counter>,
+    /// Watches that failed and were started again.
+    pub watch_errors: Family<ByWatch, Counter>,
+    /// 1 where this replica leads.
+    pub leader: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("kaos_operator");
+        // From 1 ms (nothing to do) to 8 s (an API server that throttles).
+        let histogram: fn() -> Histogram = || Histogram::new(exponential_buckets(0.001, 2.0, 14));
+        let metrics = Self {
+            reconciles: Family::default(),
+            durations: Family::new_with_constructor(histogram),
+            queue_depth: Gauge::default(),
+            writes: Family::default(),
+            watch_errors: Family::default(),
+            leader: Gauge::default(),
+            registry: Registry::default(),
+        };
+        registry.register(
+            "reconciles",
+            "Reconciles by result",
+            metrics.reconciles.clone(),
+        );
+        registry.register(
+            "reconcile_duration_seconds",
+            "How long a reconcile took",
+            metrics.durations.clone(),
+        );
+        registry.register(
+            "queue_depth",
+            "Resources that wait to be reconciled",
+            metrics.queue_depth.clone(),
+        );
+        registry.register(
+            "writes",
+            "Accepted writes to the API server",
+            metrics.writes.clone(),
+        );
+        registry.register(
+            "watch_errors",
+            "Watches that failed and were started again",
+            metrics.watch_errors.clone(),
+        );
+        registry.register(
+            "leader",
+            "1 where this replica leads",
+            metrics.leader.clone(),
+        );
+        Self {
+            registry,
+            ..metrics
+        }
+    }
+}
+
+impl Metrics {
+    /// In the OpenMetrics text format.
+    ///
+    /// # Errors
+    /// A label cannot be written.
+    pub fn text(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}

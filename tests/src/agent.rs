@@ -1,0 +1,84 @@
+//! The built agent, run as a user runs it.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::process::Process;
+
+/// A running `kaos-agent run`.
+pub struct Agent {
+    process: Process,
+}
+
+/// Its counters, by name.
+pub type Stats = BTreeMap<String, u64>;
+
+impl Agent {
+    /// Starts it with these arguments beside `run` and waits until everything is attached.
+    ///
+    /// # Panics
+    /// It does not get ready.
+    #[must_use]
+    pub fn start(arguments: &[&str]) -> Self {
+        let mut command = Command::new(executable());
+        command.arg("run").arg("--stats=json").args(arguments);
+        // The agent's own environment is its fallback; a test says all that matters itself.
+        for (name, _) in env::vars_os() {
+            if name.to_string_lossy().starts_with("OTEL_") {
+                command.env_remove(name);
+            }
+        }
+        let process = Process::spawn("kaos-agent", &mut command);
+        process.wait_for_line("that it is ready", |line| {
+            line.starts_with("kaos-agent: ready")
+        });
+        Self { process }
+    }
+
+    /// Starts it for these processes.
+    #[must_use]
+    pub fn watch(processes: &[&Process], arguments: &[&str]) -> Self {
+        let pids: Vec<String> = processes
+            .iter()
+            .flat_map(|process| ["--pid".to_owned(), process.pid().to_string()])
+            .collect();
+        let mut all: Vec<&str> = pids.iter().map(String::as_str).collect();
+        all.extend(arguments);
+        Self::start(&all)
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: libc::c_int) {
+        self.process.signal(signal);
+    }
+
+    /// Ends it with SIGTERM, so that it flushes, and returns its counters.
+    ///
+    /// # Panics
+    /// It fails, or prints no counters.
+    pub fn stop(self) -> Stats {
+        let process = self.process;
+        process.signal(libc::SIGTERM);
+        let stats = process.wait_for_line("its counters", |line| line.starts_with('{'));
+        process.succeed();
+        serde_json::from_str(&stats)
+            .unwrap_or_else(|error| panic!("the counters are no JSON ({error}): {stats}"))
+    }
+}
+
+/// The agent's executable: beside the test's own, in cargo's target directory.
+pub(crate) fn executable() -> PathBuf {
+    let own = env::current_exe().expect("a test has a path");
+    own.ancestors()
+        .map(|directory| directory.join("kaos-agent"))
+        .find(|candidate| candidate.is_file())
+        .expect("kaos-agent is built: run the tests with `cargo xtask test`")
+}

@@ -1,0 +1,19 @@
+//! The benchmarks: what the agent costs, what it can take, and how fast it is.
+//!
+//! Windows of the variants that are compared alternate (A B B A), so that whatever else happens on
+//! the machine meets all of them; results are medians with their quartiles. Nothing is asserted:
+//! times belong to the machine that they were measured on.
+
+pub mod flood;
+mod http1;
+mod load;
+pub mod overhead;
+pub mod replay;
+pub mod report;
+mod sink;
+pub mod start;
+mod statistics;
+mod synthetic;
+mod upstream;
+mod usage;
+mod workload;

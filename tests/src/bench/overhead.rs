@@ -1,0 +1,222 @@
+//! What the agent costs a FastAPI service that calls a model in a loop, beside no telemetry at all
+//! and beside the OpenTelemetry SDK in the process.
+
+use std::time::Duration;
+
+use super::load::{Load, Outcome};
+use super::report::{AgentVariant, Overhead, Variant};
+use super::sink::{Ends, Sink};
+use super::statistics::Spread;
+use super::upstream::Upstream;
+use super::usage::{cpu, resident_megabytes};
+use super::workload::{ENDS_PER_REQUEST, Server, fastapi, fastapi_with_sdk};
+use crate::agent::Agent;
+
+/// Connections of the load generator: enough that the service never waits for it.
+const CONNECTIONS: u32 = 8;
+/// The fixed rate, as a share of what the bare service can do: busy, but not so that requests
+/// queue.
+const SHARE_OF_CAPACITY: f64 = 0.5;
+/// Spans that have not arrived when none came for this long are lost: three times the time for
+/// which both sources may hold them.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How thoroughly to measure.
+#[derive(Debug, Clone, Copy)]
+pub struct Effort {
+    /// Rounds of five windows: bare, agent, SDK, agent, bare.
+    pub rounds: u32,
+    /// Length of each half of a window: at the fixed rate, and flat out.
+    pub window: Duration,
+}
+
+/// What one window gave.
+struct Window {
+    cpu_us_per_end: f64,
+    cpu_of_agent_us_per_end: f64,
+    rps: f64,
+    p50_us: f64,
+    p99_us: f64,
+    rss_mb: f64,
+    seen: Ends,
+    missing: u64,
+}
+
+struct Bench {
+    sink: Sink,
+    bare: Server,
+    sdk: Server,
+    rate: f64,
+    window: Duration,
+}
+
+/// Measures, and prints what it finds.
+pub fn run(effort: Effort) -> Overhead {
+    let sink = Sink::start();
+    let upstream = Upstream::start();
+    let bare = fastapi(&sink, &upstream);
+    let sdk = fastapi_with_sdk(&sink, &upstream);
+    // Also warms them up.
+    let capacity = load(&bare, effort.window, None).rate();
+    let warm_up = load(&sdk, effort.window, None);
+    sink.wait_for(warm_up.requests * ENDS_PER_REQUEST, PATIENCE);
+    let bench = Bench {
+        sink,
+        bare,
+        sdk,
+        rate: capacity * SHARE_OF_CAPACITY,
+        window: effort.window,
+    };
+    println!(
+        "overhead: FastAPI and httpx, {ENDS_PER_REQUEST} ends of exchanges per request, {} rounds \
+         of {:?} at {:.0} requests/s and {:?} flat out",
+        effort.rounds, bench.window, bench.rate, bench.window
+    );
+
+    let (mut bare, mut agent, mut sdk) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..effort.rounds {
+        bare.push(bench.bare());
+        agent.push(bench.agent());
+        sdk.push(bench.sdk());
+        agent.push(bench.agent());
+        bare.push(bench.bare());
+    }
+    report(&bare, &agent, &sdk)
+}
+
+impl Bench {
+    fn bare(&self) -> Window {
+        self.window(&self.bare, None, 0)
+    }
+
+    fn sdk(&self) -> Window {
+        self.window(&self.sdk, None, ENDS_PER_REQUEST)
+    }
+
+    fn agent(&self) -> Window {
+        let agent = Agent::watch(&[&self.bare.process], &[]);
+        let window = self.window(&self.bare, Some(&agent), ENDS_PER_REQUEST);
+        agent.stop();
+        window
+    }
+
+    /// Measures a service. CPU time is counted until the last span of the window has arrived.
+    fn window(&self, server: &Server, agent: Option<&Agent>, ends_per_request: u64) -> Window {
+        let pid = server.process.pid();
+        let cpu_of_agent = || agent.map_or(Duration::ZERO, |agent| cpu(agent.pid()));
+        let ends_before = self.sink.ends();
+        let before = (cpu(pid), cpu_of_agent());
+
+        let paced = load(server, self.window, Some(self.rate));
+        let flat_out = load(server, self.window, None);
+        let requests = paced.requests + flat_out.requests;
+        let expected = requests * ends_per_request;
+        let seen = self
+            .sink
+            .wait_for(ends_before.total() + expected, PATIENCE)
+            .since(ends_before);
+
+        let after = (cpu(pid), cpu_of_agent());
+        // Without telemetry nothing is seen, and what would be is what the others are held to.
+        let ends = (requests * ENDS_PER_REQUEST) as f64;
+        let of_agent = (after.1 - before.1).as_secs_f64() * 1e6 / ends;
+        let of_service = (after.0 - before.0).as_secs_f64() * 1e6 / ends;
+        Window {
+            cpu_us_per_end: of_service + of_agent,
+            cpu_of_agent_us_per_end: of_agent,
+            rps: flat_out.rate(),
+            p50_us: paced.latency(0.5),
+            p99_us: paced.latency(0.99),
+            rss_mb: agent.map_or(0.0, |agent| resident_megabytes(agent.pid())),
+            seen,
+            missing: expected.saturating_sub(seen.total()),
+        }
+    }
+}
+
+fn load(server: &Server, time: Duration, rate: Option<f64>) -> Outcome {
+    Load {
+        port: server.port,
+        path: "/work",
+        connections: CONNECTIONS,
+        rate,
+        time,
+    }
+    .run()
+}
+
+fn spread(windows: &[Window], value: impl Fn(&Window) -> f64) -> Spread {
+    Spread::of(windows.iter().map(value))
+}
+
+/// Compares each window with the agent with the bare one beside it.
+fn paired(bare: &[Window], agent: &[Window], compare: impl Fn(&Window, &Window) -> f64) -> Spread {
+    Spread::of(
+        bare.iter()
+            .zip(agent)
+            .map(|(bare, agent)| compare(bare, agent)),
+    )
+}
+
+fn report(bare: &[Window], agent: &[Window], sdk: &[Window]) -> Overhead {
+    println!(
+        "  {:<6} {:>24} {:>24} {:>24} {:>24} {:>16}",
+        "", "CPU µs/end", "requests/s flat out", "p50 µs", "p99 µs", "ends seen"
+    );
+    let variant = |name, windows: &[Window]| {
+        let cpu = spread(windows, |window| window.cpu_us_per_end);
+        let rps = spread(windows, |window| window.rps);
+        let p50 = spread(windows, |window| window.p50_us);
+        let p99 = spread(windows, |window| window.p99_us);
+        let seen = windows.iter().fold((0, 0), |sum, window| {
+            (sum.0 + window.seen.server, sum.1 + window.seen.client)
+        });
+        println!(
+            "  {name:<6} {:>24} {:>24} {:>24} {:>24} {:>16}",
+            format!("{cpu:.1}"),
+            format!("{rps:.1}"),
+            format!("{p50:.0}"),
+            format!("{p99:.0}"),
+            format!("{} + {}", seen.0, seen.1),
+        );
+        Variant {
+            cpu_us_per_exchange: cpu.median,
+            rps: rps.median,
+            p50_us: p50.median,
+            p99_us: p99.median,
+        }
+    };
+    let bare_variant = variant("bare", bare);
+    let agent_variant = variant("agent", agent);
+    let sdk_variant = variant("sdk", sdk);
+
+    let added = paired(bare, agent, |bare, agent| {
+        agent.cpu_us_per_end - bare.cpu_us_per_end
+    });
+    let added_by_sdk = sdk_variant.cpu_us_per_exchange - bare_variant.cpu_us_per_exchange;
+    let own = spread(agent, |window| window.cpu_of_agent_us_per_end);
+    let ratio = paired(bare, agent, |bare, agent| agent.rps / bare.rps);
+    let p50 = paired(bare, agent, |bare, agent| agent.p50_us - bare.p50_us);
+    let p99 = paired(bare, agent, |bare, agent| agent.p99_us - bare.p99_us);
+    let rss = spread(agent, |window| window.rss_mb);
+    let missing: u64 = agent.iter().map(|window| window.missing).sum();
+    println!(
+        "  the agent adds {added:.1} µs CPU per end, of them {own:.1} in its own process; the SDK {added_by_sdk:.1}"
+    );
+    println!(
+        "  the agent adds {p50:.0} µs to the median latency and {p99:.0} µs to the 99th percentile"
+    );
+    println!(
+        "  throughput with the agent: {ratio:.3} of bare; memory {rss:.1} MB; ends missing: {missing}"
+    );
+    Overhead {
+        bare: bare_variant,
+        agent: AgentVariant {
+            variant: agent_variant,
+            added_cpu_us_per_exchange: added.median,
+            rps_ratio: ratio.median,
+            rss_mb: rss.median,
+        },
+        sdk: sdk_variant,
+    }
+}

@@ -1,0 +1,86 @@
+//! What was measured, as JSON.
+
+use serde::Serialize;
+
+/// All results. The keys are what others read: they do not change.
+#[derive(Debug, Default, Serialize)]
+pub struct Report {
+    /// Cost of the agent beside a FastAPI service, against no telemetry and against the SDK.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub overhead: Option<Overhead>,
+    /// What it takes without loss.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flood: Option<Flood>,
+    /// Speed of the pipeline.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replay: Option<Replay>,
+    /// Time to the first span.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start: Option<Start>,
+}
+
+/// Medians of the benchmark `overhead`.
+#[derive(Debug, Serialize)]
+pub struct Overhead {
+    /// Without telemetry.
+    pub bare: Variant,
+    /// With the agent.
+    pub agent: AgentVariant,
+    /// With the SDK in the process.
+    pub sdk: Variant,
+}
+
+/// Medians of one variant.
+#[derive(Debug, Serialize)]
+pub struct Variant {
+    /// CPU time of the service (and of the agent) per end of an exchange, µs.
+    pub cpu_us_per_exchange: f64,
+    /// Requests per second, flat out.
+    pub rps: f64,
+    /// Median latency at the fixed rate, µs.
+    pub p50_us: f64,
+    /// 99th percentile of it, µs.
+    pub p99_us: f64,
+}
+
+/// Medians of the agent's variant.
+#[derive(Debug, Serialize)]
+pub struct AgentVariant {
+    /// As in every variant.
+    #[serde(flatten)]
+    pub variant: Variant,
+    /// CPU time beyond the bare variant's per end of an exchange that was seen, µs: the agent's
+    /// own, and that of its hooks, which run in the time of the service.
+    pub added_cpu_us_per_exchange: f64,
+    /// Requests per second, as a share of the bare variant's.
+    pub rps_ratio: f64,
+    /// Resident memory of the agent, 10⁶ bytes.
+    pub rss_mb: f64,
+}
+
+/// Results of the benchmark `flood`.
+#[derive(Debug, Serialize)]
+pub struct Flood {
+    /// Requests per second of the fastest step in which nothing was lost; 0 where each lost some.
+    pub max_lossless_rps: f64,
+    /// Exchanges lost in that step (or in the first, where each lost some).
+    pub lost: u64,
+    /// Exchanges seen in it.
+    pub seen: u64,
+}
+
+/// Results of the benchmark `replay`.
+#[derive(Debug, Serialize)]
+pub struct Replay {
+    /// Payload of chats per second of CPU time, 10⁶ bytes.
+    pub mb_per_s: f64,
+    /// Small exchanges per second of CPU time.
+    pub exchanges_per_s: f64,
+}
+
+/// Results of the benchmark `start`.
+#[derive(Debug, Serialize)]
+pub struct Start {
+    /// From the start of the agent's process to the arrival of its first span, ms.
+    pub first_span_ms: f64,
+}

@@ -1,0 +1,20 @@
+//! The harness of the end-to-end tests: real workloads as processes, a real OTLP receiver, and the
+//! built agent between them.
+//!
+//! Everything blocks until what it waits for has happened, or panics at its deadline with what was
+//! seen so far: nothing sleeps. `cargo xtask test` sets up the workloads and says where they are.
+
+pub mod agent;
+pub mod bench;
+pub mod connection;
+pub mod process;
+pub mod received;
+pub mod receiver;
+pub mod tree;
+pub mod workloads;
+
+use std::time::Duration;
+
+/// How long a test waits for anything before it fails. Far more than a busy machine needs, since a
+/// deadline that is met costs nothing.
+pub const DEADLINE: Duration = Duration::from_secs(60);

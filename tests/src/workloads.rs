@@ -1,0 +1,323 @@
+//! The workloads under `tests/workloads`, each a real process that says when it listens.
+
+use std::env;
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+
+use tempfile::TempDir;
+
+use crate::process::{Process, free_port};
+use crate::receiver::Receiver;
+
+/// LiteLLM starts only with a key that its clients must show. It opens nothing else.
+pub const MODEL_API_KEY: &str = "sk-of-the-tests";
+
+/// A server process and where it listens.
+pub struct Server {
+    /// The process.
+    pub process: Process,
+    /// Port on 127.0.0.1.
+    pub port: u16,
+    /// Files that it needs for as long as it runs.
+    _files: Option<TempDir>,
+}
+
+impl Server {
+    /// URL of a path on it.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    fn start(name: &str, port: u16, command: &mut Command, listens: &str) -> Self {
+        let process = Process::spawn(name, command);
+        process.wait_for_line("that it listens", |line| line.contains(listens));
+        Self {
+            process,
+            port,
+            _files: None,
+        }
+    }
+}
+
+/// Makes processes that export to one receiver, each under a service name of its own.
+#[derive(Clone, Copy)]
+pub struct Workloads<'a> {
+    receiver: &'a Receiver,
+}
+
+impl<'a> Workloads<'a> {
+    /// Workloads whose telemetry goes to this receiver.
+    #[must_use]
+    pub fn of(receiver: &'a Receiver) -> Self {
+        Self { receiver }
+    }
+
+    /// A command with the environment of a service.
+    #[must_use]
+    pub fn command(&self, service: &str, program: impl AsRef<Path>) -> Command {
+        let mut command = Command::new(program.as_ref());
+        command
+            .env("OTEL_SERVICE_NAME", service)
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", self.receiver.grpc_endpoint())
+            .env("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+            // Tests wait for spans, so each leaves the agent soon.
+            .env("OTEL_BSP_SCHEDULE_DELAY", "100")
+            .env("OTEL_METRIC_EXPORT_INTERVAL", "1000");
+        command
+    }
+
+    /// `server.py`: `kind` is `h11`, `httptools` or `aiohttp`.
+    #[must_use]
+    pub fn python_server(&self, service: &str, kind: &str) -> Server {
+        let port = free_port();
+        let mut command = self.python(service, "server.py");
+        command.args([kind, &port.to_string()]);
+        Server::start(service, port, &mut command, "unning on http")
+    }
+
+    /// `client.py`, which gets the URLs with `library`: `httpx` or `aiohttp`.
+    #[must_use]
+    pub fn python_client(&self, service: &str, library: &str, urls: &[String]) -> Process {
+        let mut command = self.python(service, "client.py");
+        Process::spawn(service, command.arg(library).args(urls))
+    }
+
+    /// `model.py`: the scripted model server.
+    #[must_use]
+    pub fn model(&self, service: &str) -> Server {
+        let port = free_port();
+        let mut command = self.python(service, "model.py");
+        Server::start(
+            service,
+            port,
+            command.arg(port.to_string()),
+            "running on http",
+        )
+    }
+
+    /// `tools.py`: the MCP server.
+    #[must_use]
+    pub fn tools(&self, service: &str) -> Server {
+        let port = free_port();
+        let mut command = self.python(service, "tools.py");
+        Server::start(
+            service,
+            port,
+            command.arg(port.to_string()),
+            "running on http",
+        )
+    }
+
+    /// `tools_client.py`: FastMCP's client, which calls the tool once.
+    #[must_use]
+    pub fn tools_client(&self, service: &str, tools: &Server) -> Process {
+        let mut command = self.python(service, "tools_client.py");
+        Process::spawn(service, command.arg(tools.url("/mcp")))
+    }
+
+    /// A LiteLLM proxy before the model server.
+    #[must_use]
+    pub fn litellm(&self, service: &str, model: &Server) -> Server {
+        let port = free_port();
+        let litellm = python().with_file_name("litellm");
+        let mut command = self.command(service, litellm);
+        command
+            .arg("--config")
+            .arg(directory().join("litellm.yaml"))
+            .args(["--host", "127.0.0.1", "--port", &port.to_string()])
+            .env("MODEL_URL", model.url("/v1"))
+            .env("LITELLM_MASTER_KEY", MODEL_API_KEY)
+            // It must not ask the network for anything.
+            .env("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+            .env("NO_PROXY", "*");
+        Server::start(service, port, &mut command, "running on http")
+    }
+
+    /// `agent.py`: the AI agent.
+    #[must_use]
+    pub fn agent(&self, service: &str, model_api: &Server, tools: &Server) -> Server {
+        let port = free_port();
+        let mut command = self.python(service, "agent.py");
+        command
+            .arg(port.to_string())
+            .env("MODEL_API_URL", model_api.url(""))
+            .env("MODEL_API_KEY", MODEL_API_KEY)
+            .env("MCP_SERVER_URL", tools.url("/mcp"));
+        Server::start(service, port, &mut command, "running on http")
+    }
+
+    /// `server.js`.
+    #[must_use]
+    pub fn node_server(&self, service: &str) -> Server {
+        let port = free_port();
+        let mut command = self.command(service, "node");
+        command
+            .arg(directory().join("node/server.js"))
+            .arg(port.to_string());
+        Server::start(service, port, &mut command, "listening")
+    }
+
+    /// `client.js`, which gets the URLs.
+    #[must_use]
+    pub fn node_client(&self, service: &str, urls: &[String]) -> Process {
+        let mut command = self.command(service, "node");
+        command.arg(directory().join("node/client.js")).args(urls);
+        Process::spawn(service, &mut command)
+    }
+
+    /// `main.go` as a server.
+    #[must_use]
+    pub fn go_server(&self, service: &str) -> Server {
+        let port = free_port();
+        let mut command = self.command(service, variable("KAOS_GO_WORKLOAD"));
+        command.args(["serve", &port.to_string()]);
+        Server::start(service, port, &mut command, "listening")
+    }
+
+    /// `main.go` as a client that gets the URLs.
+    #[must_use]
+    pub fn go_client(&self, service: &str, urls: &[String]) -> Process {
+        let mut command = self.command(service, variable("KAOS_GO_WORKLOAD"));
+        Process::spawn(service, command.arg("get").args(urls))
+    }
+
+    /// Runs curl with these arguments, to get the URLs one after the other. Returns
+    /// "METHOD PATH STATUS BYTES" for each: what the client itself knows.
+    ///
+    /// # Panics
+    /// curl fails.
+    #[must_use]
+    pub fn curl(&self, service: &str, arguments: &[&str], urls: &[String]) -> Vec<String> {
+        let mut command = self.command(service, "curl");
+        command
+            .args(["--silent", "--show-error", "--max-time", "60"])
+            .args([
+                "--write-out",
+                "%{method} %{url} %{http_code} %{size_download}\\n",
+            ])
+            .args(arguments);
+        for url in urls {
+            command.args(["--output", "/dev/null"]).arg(url);
+        }
+        let lines = Process::spawn(service, &mut command).succeed();
+        lines.iter().map(|line| without_authority(line)).collect()
+    }
+
+    /// nginx: `/ID` is a file of as many bytes as `file` has, `/proxy/…` the upstream's `/…`,
+    /// `/status/404/ID` is not found.
+    #[must_use]
+    pub fn nginx(&self, service: &str, upstream: &Server, files: &[(&str, &[u8])]) -> Server {
+        let port = free_port();
+        let temporary = TempDir::new().expect("a temporary directory");
+        let place = temporary.path();
+        fs::create_dir(place.join("files")).expect("it is empty");
+        for (name, bytes) in files {
+            fs::write(place.join("files").join(name), bytes).expect("it is writable");
+        }
+        let template = fs::read_to_string(directory().join("nginx.conf")).expect("it is there");
+        let settings = template
+            .replace("{port}", &port.to_string())
+            .replace("{upstream}", &upstream.port.to_string())
+            .replace("{directory}", &place.to_string_lossy());
+        fs::write(place.join("nginx.conf"), settings).expect("it is writable");
+        let mut command = self.command(service, "/usr/sbin/nginx");
+        command.arg("-c").arg(place.join("nginx.conf"));
+        // Said when its sockets are open.
+        let server = Server::start(service, port, &mut command, "getrlimit(RLIMIT_NOFILE)");
+        Server {
+            _files: Some(temporary),
+            ..server
+        }
+    }
+
+    fn python(&self, service: &str, script: &str) -> Command {
+        let mut command = self.command(service, python());
+        // A script's directory comes first in the module path, and holds nothing but workloads.
+        command
+            .arg("-u")
+            .arg(directory().join("python").join(script));
+        command
+    }
+}
+
+/// What a test's workloads are made of, beside this repository's sources.
+#[derive(Debug, Clone, Copy)]
+pub enum Need {
+    /// The Python environment of `cargo xtask setup`.
+    Python,
+    /// The Go workload that `cargo xtask setup` builds.
+    Go,
+    /// A program.
+    Program(&'static str),
+}
+
+/// Whether something of this is not on the machine. The test is skipped then, aloud.
+#[must_use]
+pub fn lacks(needs: &[Need]) -> bool {
+    let missing = needs.iter().find_map(|need| match need {
+        Need::Python => unset("KAOS_PYTHON"),
+        Need::Go => unset("KAOS_GO_WORKLOAD"),
+        Need::Program(name) => {
+            let path = env::var_os("PATH").unwrap_or_default();
+            let found = env::split_paths(&path)
+                .chain([PathBuf::from("/usr/sbin")])
+                .any(|directory| directory.join(name).is_file());
+            (!found).then(|| format!("{name} is not installed"))
+        }
+    });
+    if let Some(reason) = &missing {
+        skip(reason);
+    }
+    missing.is_some()
+}
+
+fn unset(name: &str) -> Option<String> {
+    env::var_os(name)
+        .is_none()
+        .then(|| format!("{name} is not set; run `cargo xtask test`"))
+}
+
+/// Says that the running test cannot run on this machine, and why. The test returns after it.
+///
+/// # Panics
+/// The file in which `cargo xtask test` collects these cannot be written.
+fn skip(reason: &str) {
+    let thread = thread::current();
+    let line = format!("{}: {reason}\n", thread.name().unwrap_or("a test"));
+    eprint!("skipped {line}");
+    if let Some(file) = env::var_os("KAOS_TEST_SKIPS") {
+        fs::OpenOptions::new()
+            .append(true)
+            .open(file)
+            .and_then(|mut file| file.write_all(line.as_bytes()))
+            .expect("the list of skipped tests is writable");
+    }
+}
+
+/// "METHOD URL …" as "METHOD PATH …".
+fn without_authority(line: &str) -> String {
+    let (method, rest) = line.split_once(' ').unwrap_or_default();
+    let address = rest.split_once("://").map_or(rest, |(_, address)| address);
+    let path = address.find('/').map_or("/", |at| &address[at..]);
+    format!("{method} {path}")
+}
+
+/// Directory of the workloads' sources.
+pub(crate) fn directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("workloads")
+}
+
+/// The interpreter of the workloads' environment.
+pub(crate) fn python() -> PathBuf {
+    variable("KAOS_PYTHON")
+}
+
+fn variable(name: &str) -> PathBuf {
+    env::var_os(name)
+        .map(PathBuf::from)
+        .unwrap_or_else(|| panic!("{name} is not set; run this through `cargo xtask`"))
+}

@@ -1,0 +1,3 @@
+module kaos.tools/workload
+
+go 1.19

@@ -1,0 +1,24 @@
+// A client on Node's http for the tests: client.js URL…
+// Gets the URLs one after the other on one kept connection and prints "METHOD PATH STATUS BYTES"
+// for each: what the client itself knows.
+const http = require("node:http");
+
+const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
+
+function get(url) {
+  return new Promise((resolve, reject) => {
+    http.get(url, { agent }, (response) => {
+      let bytes = 0;
+      response.on("data", (piece) => (bytes += piece.length));
+      response.on("end", () => {
+        console.log(`GET ${new URL(url).pathname} ${response.statusCode} ${bytes}`);
+        resolve();
+      });
+    }).on("error", reject);
+  });
+}
+
+(async () => {
+  for (const url of process.argv.slice(2)) await get(url);
+  agent.destroy();
+})();

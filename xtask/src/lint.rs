@@ -1,0 +1,74 @@
+//! `cargo xtask lint`: what a change must pass besides the tests.
+
+mod files;
+mod licences;
+
+use std::process::{Command, ExitCode};
+
+use anyhow::Result;
+
+use crate::{command, crds, paths, toolchain};
+
+type Check = fn() -> Result<()>;
+
+/// Runs every check, also after one has failed, and says how each went.
+///
+/// # Errors
+/// A check cannot be made at all.
+pub fn run() -> Result<ExitCode> {
+    let checks: [(&str, Check); 6] = [
+        ("format", format),
+        ("clippy", clippy),
+        ("licences", licences::check),
+        ("advisories", advisories),
+        ("file lengths", files::check),
+        ("custom resource definitions", crds::check),
+    ];
+    let mut failed = Vec::new();
+    for (name, check) in checks {
+        println!("lint: {name}");
+        if let Err(error) = check() {
+            println!("lint: {name} FAILED: {error:#}");
+            failed.push(name);
+        }
+    }
+    if failed.is_empty() {
+        println!("lint: clean");
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("lint: failed: {}", failed.join(", "));
+    Ok(ExitCode::FAILURE)
+}
+
+fn format() -> Result<()> {
+    command::run(&mut toolchain::cargo(&["fmt", "--all", "--check"])?)
+}
+
+fn clippy() -> Result<()> {
+    command::run(
+        toolchain::cargo(&["clippy", "--quiet", "--workspace", "--all-targets"])?
+            .args(["--", "--deny", "warnings"]),
+    )
+}
+
+/// Known vulnerabilities, where cargo-deny and a copy of its database are on the machine. The
+/// database is a git repository outside the package registries, so we do not fetch it.
+fn advisories() -> Result<()> {
+    let cargo_home = std::env::var_os("CARGO_HOME")
+        .map(Into::into)
+        .or_else(|| std::env::home_dir().map(|home| home.join(".cargo")));
+    let database = cargo_home.map(|home| home.join("advisory-dbs"));
+    if paths::find_command("cargo-deny").is_none() {
+        println!("lint: advisories skipped: cargo-deny is not installed");
+        return Ok(());
+    }
+    if !database.is_some_and(|database| database.exists()) {
+        println!("lint: advisories skipped: no database; get one with `cargo deny fetch`");
+        return Ok(());
+    }
+    command::run(
+        Command::new("cargo-deny")
+            .args(["--offline", "check", "--disable-fetch", "advisories"])
+            .current_dir(paths::root()),
+    )
+}

@@ -1,0 +1,137 @@
+//! `cargo xtask setup`: everything that building, the demo and the tests need.
+//!
+//! A table of steps, each of which can tell what is missing and bring it. What needs no root goes
+//! to the user's cache directory under a name that holds its version, so nothing is done twice
+//! and a changed version never meets an old result.
+
+mod cluster;
+mod machine;
+mod packages;
+mod root;
+mod steps;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::Result;
+
+pub use self::cluster::is_there as cluster_is_there;
+use self::machine::Machine;
+pub use self::root::{is_root, prefix as root_prefix};
+pub use self::steps::bpf_linker;
+use self::steps::{Action, STEPS, Step};
+
+/// `cargo xtask setup`
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// Change nothing; list what is missing, and exit with 1 if anything is.
+    #[arg(long)]
+    check: bool,
+    /// Also build a Kubernetes control plane and helm, for the tests of the operator (minutes).
+    #[arg(long)]
+    cluster: bool,
+}
+
+/// How a step went.
+enum Outcome {
+    InPlace,
+    Done,
+    Missing { what: String, advice: String },
+}
+
+/// Runs all steps and prints each.
+///
+/// # Errors
+/// The machine cannot be looked at: no `rustc`, no home directory.
+pub fn run(options: &Options) -> Result<ExitCode> {
+    Ok(match steps(options.check, options.cluster)? {
+        0 => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    })
+}
+
+/// The same for commands that need the results. What could not be brought was printed; we go on,
+/// since most of the work may not need it.
+///
+/// # Errors
+/// As [`run`].
+pub fn ensure() -> Result<()> {
+    let missing = steps(false, false)?;
+    if missing > 0 {
+        println!(
+            "setup: going on without {missing} of {} steps\n",
+            STEPS.len()
+        );
+    }
+    Ok(())
+}
+
+/// `NAME=value` for the tests and the demo: where the workloads that were set up are.
+///
+/// # Errors
+/// No home directory.
+pub fn variables() -> Result<Vec<String>> {
+    let found = [
+        ("KAOS_PYTHON", steps::python()?),
+        ("KAOS_GO_WORKLOAD", steps::go_workload()?),
+    ];
+    Ok(found
+        .into_iter()
+        .filter_map(|(name, path)| Some(format!("{name}={}", path?.display())))
+        .collect())
+}
+
+/// Runs all steps and returns how many are missing afterwards.
+fn steps(check_only: bool, with_cluster: bool) -> Result<usize> {
+    let machine = Machine::look()?;
+    println!("setup: {machine}");
+    let mut missing = 0;
+    let cluster = cluster::STEPS.iter().filter(|_| with_cluster);
+    for step in STEPS.iter().chain(cluster) {
+        let started = Instant::now();
+        print!("  {:<20} {} … ", step.name, step.what);
+        std::io::stdout().flush()?;
+        let outcome = perform(step, &machine, check_only);
+        let seconds = started.elapsed().as_secs_f64();
+        match outcome {
+            Outcome::InPlace => println!("in place ({seconds:.2} s)"),
+            Outcome::Done => println!("done ({seconds:.2} s)"),
+            Outcome::Missing { what, advice } => {
+                missing += 1;
+                println!("MISSING ({seconds:.2} s)");
+                println!("      missing: {what}");
+                println!("      to do:   {advice}");
+            }
+        }
+    }
+    Ok(missing)
+}
+
+fn perform(step: &Step, machine: &Machine, check_only: bool) -> Outcome {
+    let missing = (step.missing)(machine);
+    if missing.is_empty() {
+        return Outcome::InPlace;
+    }
+    let what = missing.join(", ");
+    if check_only {
+        let advice = "cargo xtask setup".to_owned();
+        return Outcome::Missing { what, advice };
+    }
+    let result = match step.action {
+        Action::Root(commands) => commands(machine, &missing).and_then(|list| root::run(&list)),
+        Action::User(action) => action(machine),
+    };
+    if let Err(error) = result {
+        let advice = format!("{error:#}");
+        return Outcome::Missing { what, advice };
+    }
+    let missing = (step.missing)(machine);
+    if missing.is_empty() {
+        return Outcome::Done;
+    }
+    Outcome::Missing {
+        what: missing.join(", "),
+        advice: "the step ran but did not bring it; install it by hand".to_owned(),
+    }
+}

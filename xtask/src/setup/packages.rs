@@ -1,0 +1,125 @@
+//! Packages of the distribution.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use super::machine::Machine;
+use super::root::Words;
+use crate::{command, paths};
+
+/// How we see that a package is there, whoever installed it.
+enum Probe {
+    /// A program in `PATH`.
+    Program(&'static str),
+    /// A file. `{llvm}` stands for the compiler's LLVM.
+    File(&'static str),
+    /// A module of `python3`.
+    PythonModule(&'static str),
+}
+
+/// A package of Debian. `{llvm}` in names stands for the compiler's LLVM.
+struct Package {
+    name: &'static str,
+    probe: Probe,
+}
+
+const PACKAGES: &[Package] = &[
+    // The linker of Rust programs, and the C compiler of some dependencies' build scripts.
+    Package {
+        name: "build-essential",
+        probe: Probe::Program("cc"),
+    },
+    // bpf-linker is built against it.
+    Package {
+        name: "llvm-{llvm}-dev",
+        probe: Probe::File("/usr/lib/llvm-{llvm}/bin/llvm-config"),
+    },
+    // Runs most workloads, from an environment of their own.
+    Package {
+        name: "python3",
+        probe: Probe::Program("python3"),
+    },
+    Package {
+        name: "python3-venv",
+        probe: Probe::PythonModule("ensurepip"),
+    },
+    // Workloads.
+    Package {
+        name: "curl",
+        probe: Probe::Program("curl"),
+    },
+    Package {
+        name: "golang-go",
+        probe: Probe::Program("go"),
+    },
+    Package {
+        name: "nginx-light",
+        probe: Probe::Program("nginx"),
+    },
+    Package {
+        name: "nodejs",
+        probe: Probe::Program("node"),
+    },
+    // The load generator of the benchmarks.
+    Package {
+        name: "wrk",
+        probe: Probe::Program("wrk"),
+    },
+];
+
+/// Names of the packages that are not there.
+pub fn missing(machine: &Machine) -> Vec<String> {
+    PACKAGES
+        .iter()
+        .filter(|package| !is_there(&package.probe, &machine.llvm))
+        .map(|package| for_llvm(package.name, &machine.llvm))
+        .collect()
+}
+
+/// What root must run to install them.
+///
+/// # Errors
+/// The distribution's packages are not known to us.
+pub fn install(machine: &Machine, missing: &[String]) -> Result<Vec<Words>> {
+    if !machine.debian {
+        bail!(
+            "install them with the package manager of this distribution (the names are Debian's)"
+        );
+    }
+    let install = [
+        "env",
+        "DEBIAN_FRONTEND=noninteractive",
+        "apt-get",
+        "install",
+    ]
+    .into_iter()
+    .chain(["--yes", "--no-install-recommends"])
+    .chain(missing.iter().map(String::as_str));
+    let mut lines = vec![words(["apt-get", "update"]), words(install)];
+    let starts_nginx = missing.iter().any(|name| name == "nginx-light");
+    if starts_nginx && Path::new("/run/systemd/system").exists() {
+        // Installing the package starts a web server on port 80; the tests start their own.
+        lines.push(words(["systemctl", "disable", "--now", "nginx"]));
+    }
+    Ok(lines)
+}
+
+fn is_there(probe: &Probe, llvm: &str) -> bool {
+    match probe {
+        Probe::Program(name) => paths::find_command(name).is_some(),
+        Probe::File(path) => Path::new(&for_llvm(path, llvm)).exists(),
+        Probe::PythonModule(name) => {
+            command::succeeds(Command::new("python3").args(["-c", &format!("import {name}")]))
+        }
+    }
+}
+
+fn for_llvm(name: &str, llvm: &str) -> String {
+    name.replace("{llvm}", llvm)
+}
+
+fn words<'a>(line: impl IntoIterator<Item = &'a str>) -> Words {
+    line.into_iter().map(str::to_owned).collect()
+}

@@ -1,0 +1,253 @@
+//! The table of steps.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::machine::{Machine, llvm_major};
+use super::packages;
+use super::root::{Words, quietly};
+use crate::{command, paths};
+
+/// One thing that must be there.
+pub struct Step {
+    /// Its name.
+    pub name: &'static str,
+    /// What it is for.
+    pub what: &'static str,
+    /// What of it is missing on the machine now; nothing when it is in place.
+    pub missing: fn(&Machine) -> Vec<String>,
+    /// How to bring it.
+    pub action: Action,
+}
+
+/// How a missing thing is brought.
+pub enum Action {
+    /// By these command lines, run as root. They get what is missing.
+    Root(fn(&Machine, &[String]) -> Result<Vec<Words>>),
+    /// By the user who runs us.
+    User(fn(&Machine) -> Result<()>),
+}
+
+/// All steps, in an order in which each has what it needs.
+pub const STEPS: &[Step] = &[
+    Step {
+        name: "system packages",
+        what: "compilers, LLVM, workloads, load generator",
+        missing: packages::missing,
+        action: Action::Root(packages::install),
+    },
+    Step {
+        name: "rust components",
+        what: "sources of core for the eBPF target, rustfmt, clippy",
+        missing: missing_components,
+        action: Action::User(add_components),
+    },
+    Step {
+        name: "bpf-linker",
+        what: "links the eBPF programs",
+        missing: |machine| {
+            missing_unless(
+                bpf_linker(&machine.rustc),
+                &format!("bpf-linker {LINKER_VERSION}"),
+            )
+        },
+        action: Action::User(build_bpf_linker),
+    },
+    Step {
+        name: "python environment",
+        what: "FastAPI, LiteLLM, FastMCP and other pinned workloads",
+        missing: |_| missing_unless(python(), REQUIREMENTS),
+        action: Action::User(create_python_environment),
+    },
+    Step {
+        name: "go workload",
+        what: "server and client on Go's net/http",
+        missing: |_| missing_unless(go_workload(), GO_SOURCES),
+        action: Action::User(build_go_workload),
+    },
+    Step {
+        name: "tracefs",
+        what: "the kernel's tracing directory, mounted",
+        missing: missing_tracefs,
+        action: Action::Root(|_, _| {
+            let line = ["mount", "-t", "tracefs", "nodev", "/sys/kernel/tracing"];
+            Ok(vec![line.map(str::to_owned).to_vec()])
+        }),
+    },
+];
+
+/// The first that reads the bitcode of LLVM 22 and builds against Debian's packages of it.
+const LINKER_VERSION: &str = "0.13.0";
+/// Pinned versions of everything in the Python environment.
+const REQUIREMENTS: &str = "tests/workloads/requirements.txt";
+/// Sources of the Go workload.
+const GO_SOURCES: &str = "tests/workloads/go";
+/// Written into an environment when it is complete, so an interrupted one is made again.
+const COMPLETE: &str = "complete";
+
+/// The bpf-linker to use: ours, or one in `PATH` if it has the right version.
+///
+/// # Errors
+/// No home directory.
+pub fn bpf_linker(rustc: &str) -> Result<Option<PathBuf>> {
+    let ours = linker_root(&paths::cache()?, rustc)?.join("bin/bpf-linker");
+    if ours.exists() {
+        return Ok(Some(ours));
+    }
+    Ok(paths::find_command("bpf-linker").filter(|found| {
+        command::output(Command::new(found).arg("--version"))
+            .is_ok_and(|version| version.split_whitespace().nth(1) == Some(LINKER_VERSION))
+    }))
+}
+
+/// The Python interpreter of the workloads' environment, where that is complete.
+///
+/// # Errors
+/// No home directory, or the list of requirements cannot be read.
+pub fn python() -> Result<Option<PathBuf>> {
+    let environment = python_environment()?;
+    let complete = environment.join(COMPLETE).exists();
+    Ok(complete.then(|| environment.join("bin/python")))
+}
+
+/// The built Go workload, where it is there.
+///
+/// # Errors
+/// No home directory, or the sources cannot be read.
+pub fn go_workload() -> Result<Option<PathBuf>> {
+    Ok(Some(go_binary()?).filter(|path| path.exists()))
+}
+
+fn missing_unless(found: Result<Option<PathBuf>>, name: &str) -> Vec<String> {
+    match found {
+        Ok(Some(_)) => Vec::new(),
+        Ok(None) => vec![name.to_owned()],
+        Err(error) => vec![format!("{name} ({error:#})")],
+    }
+}
+
+fn missing_components(_: &Machine) -> Vec<String> {
+    let sources = command::output(Command::new("rustc").args(["--print", "sysroot"]))
+        .map(|sysroot| Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library/core"))
+        .is_ok_and(|core| core.exists());
+    let programs = [("rustfmt", "rustfmt"), ("clippy", "clippy-driver")];
+    let mut missing: Vec<String> = programs
+        .into_iter()
+        .filter(|(_, program)| paths::find_command(program).is_none())
+        .map(|(component, _)| component.to_owned())
+        .collect();
+    if !sources {
+        missing.push("rust-src".to_owned());
+    }
+    missing
+}
+
+fn add_components(machine: &Machine) -> Result<()> {
+    if paths::find_command("rustup").is_none() {
+        bail!("there is no rustup here; install them with what installed rustc");
+    }
+    quietly(
+        Command::new("rustup")
+            .args(["component", "add"])
+            .args(missing_components(machine)),
+    )
+}
+
+fn linker_root(cache: &Path, rustc: &str) -> Result<PathBuf> {
+    let llvm = llvm_major(rustc).context("rustc does not say which LLVM it was built with")?;
+    Ok(cache.join(format!("bpf-linker-{LINKER_VERSION}-llvm{llvm}")))
+}
+
+fn build_bpf_linker(machine: &Machine) -> Result<()> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let llvm = PathBuf::from(format!("/usr/lib/llvm-{}/bin", machine.llvm));
+    let path = std::iter::once(llvm).chain(std::env::split_paths(&path));
+    fs::create_dir_all(&machine.cache)?;
+    quietly(
+        Command::new("cargo")
+            .args(["install", "bpf-linker", "--locked", "--no-default-features"])
+            .args(["--version", LINKER_VERSION])
+            .args(["--features", &format!("llvm-{}", machine.llvm)])
+            .arg("--root")
+            .arg(linker_root(&machine.cache, &machine.rustc)?)
+            .env("PATH", std::env::join_paths(path)?)
+            // Away from the workspace, whose settings are not the linker's.
+            .current_dir(&machine.cache),
+    )
+}
+
+fn python_environment() -> Result<PathBuf> {
+    let requirements = fs::read(paths::root().join(REQUIREMENTS))
+        .with_context(|| format!("cannot read {REQUIREMENTS}"))?;
+    Ok(paths::cache()?.join(format!("python-{}", version_of(&requirements))))
+}
+
+fn create_python_environment(_: &Machine) -> Result<()> {
+    let environment = python_environment()?;
+    let is_new_enough = "import sys; sys.exit(sys.version_info < (3, 11))";
+    if !command::succeeds(Command::new("python3").args(["-c", is_new_enough])) {
+        bail!("the pinned versions need Python 3.11 or newer as python3 in PATH");
+    }
+    quietly(
+        Command::new("python3")
+            .args(["-m", "venv", "--clear"])
+            .arg(&environment),
+    )?;
+    quietly(
+        Command::new(environment.join("bin/python"))
+            .args([
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--no-deps",
+                "--requirement",
+            ])
+            .arg(paths::root().join(REQUIREMENTS)),
+    )?;
+    fs::write(environment.join(COMPLETE), "")
+        .with_context(|| format!("cannot write to {}", environment.display()))
+}
+
+fn go_binary() -> Result<PathBuf> {
+    let mut sources = Vec::new();
+    for file in ["go.mod", "main.go"] {
+        let path = paths::root().join(GO_SOURCES).join(file);
+        sources.extend(fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?);
+    }
+    Ok(paths::cache()?.join(format!("go-workload-{}", version_of(&sources))))
+}
+
+fn build_go_workload(_: &Machine) -> Result<()> {
+    quietly(
+        Command::new("go")
+            .arg("build")
+            .arg("-o")
+            .arg(go_binary()?)
+            .current_dir(paths::root().join(GO_SOURCES))
+            // Use the compiler that is there, whatever it is; it must not fetch another.
+            .env("GOTOOLCHAIN", "local"),
+    )
+}
+
+fn missing_tracefs(_: &Machine) -> Vec<String> {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let mounted = mounts
+        .lines()
+        .any(|line| line.split(' ').nth(2) == Some("tracefs"));
+    if mounted {
+        Vec::new()
+    } else {
+        vec!["a mount of tracefs".to_owned()]
+    }
+}
+
+/// What is made from these bytes is kept under this name.
+fn version_of(bytes: &[u8]) -> String {
+    let mut digest = paths::sha256(bytes);
+    digest.truncate(12);
+    digest
+}

@@ -1,0 +1,136 @@
+//! `cargo xtask test`: all tests that this machine can run, tier by tier.
+//!
+//! What cannot run is skipped aloud with its reason, and counted.
+
+mod summary;
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context as _, Result};
+
+use self::summary::Summary;
+use crate::{command, paths, setup, toolchain};
+
+/// `cargo xtask test`
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// Take the time to try sixteen times as many cases in property tests.
+    #[arg(long)]
+    all: bool,
+    /// Run only tests whose name contains this.
+    #[arg(value_name = "FILTER")]
+    filter: Option<String>,
+}
+
+/// Cases of each property test with `--all`; proptest's own default is 256.
+const MANY_CASES: &str = "4096";
+
+/// Runs the tiers and ends with a line `N passed, N failed, N skipped`.
+///
+/// # Errors
+/// Cargo cannot be started. Failing tests are no error of ours: they make the exit code.
+pub fn run(options: &Options) -> Result<ExitCode> {
+    setup::ensure()?;
+    let mut summary = Summary::default();
+
+    println!("test: plain tier (unit, property and golden tests)");
+    let mut plain = toolchain::cargo(&["test", "--workspace", "--no-fail-fast"])?;
+    if options.all {
+        plain.env("PROPTEST_CASES", MANY_CASES);
+    }
+    plain.arg("--").arg("--format=pretty").args(&options.filter);
+    run_tier(&mut plain, &mut summary)?;
+
+    match why_no_kernel_tier() {
+        None => {
+            println!("test: kernel tier (real workloads, the agent attached to this kernel)");
+            kernel_tier(options, &mut summary)?;
+        }
+        Some(reason) => {
+            println!("test: kernel tier skipped: {reason}");
+            summary.skip_kernel_tier();
+        }
+    }
+
+    if setup::cluster_is_there()? {
+        println!("test: cluster tier (the operator on a real API server)");
+        let mut cluster = toolchain::cargo(&["test", "--package=kaos-operator", "--test=cluster"])?;
+        // Serially: each test has a control plane of its own.
+        cluster.args(["--", "--format=pretty", "--ignored", "--test-threads=1"]);
+        cluster.args(&options.filter);
+        run_tier(&mut cluster, &mut summary)?;
+    } else {
+        println!("test: cluster tier skipped: no control plane; type: cargo xtask setup --cluster");
+        summary.skip_cluster_tier();
+    }
+
+    summary.report();
+    Ok(summary.exit_code())
+}
+
+/// What keeps the kernel tier from running here.
+fn why_no_kernel_tier() -> Option<&'static str> {
+    if !setup::is_root() {
+        return Some("it needs root; type: sudo -E cargo xtask test");
+    }
+    if !std::path::Path::new("/sys/kernel/btf/vmlinux").exists() {
+        return Some("this kernel has no BTF (/sys/kernel/btf/vmlinux)");
+    }
+    None
+}
+
+fn kernel_tier(options: &Options, summary: &mut Summary) -> Result<()> {
+    command::run(&mut toolchain::cargo(&[
+        "build",
+        "--quiet",
+        "--workspace",
+        "--bins",
+    ])?)?;
+    let skips = paths::target().join("skipped-tests");
+    std::fs::write(&skips, "").with_context(|| format!("cannot write {}", skips.display()))?;
+    let mut kernel =
+        toolchain::cargo(&["test", "--workspace", "--exclude=kaos-operator", "--tests"])?;
+    for variable in setup::variables()? {
+        if let Some((name, value)) = variable.split_once('=') {
+            kernel.env(name, value);
+        }
+    }
+    kernel.env("KAOS_TEST_SKIPS", &skips);
+    // Serially: each test attaches to the whole kernel and loads the machine.
+    kernel.args([
+        "--no-fail-fast",
+        "--",
+        "--format=pretty",
+        "--ignored",
+        "--test-threads=1",
+    ]);
+    kernel.args(&options.filter);
+    run_tier(&mut kernel, summary)?;
+    let skipped = std::fs::read_to_string(&skips)
+        .with_context(|| format!("cannot read {}", skips.display()))?;
+    for line in skipped.lines() {
+        summary.skipped_itself(line);
+    }
+    Ok(())
+}
+
+/// Runs a `cargo test`, shows what it says, and counts.
+fn run_tier(tests: &mut Command, summary: &mut Summary) -> Result<()> {
+    let mut child = tests
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot start {}", command::line(tests)))?;
+    let stdout = child.stdout.take().context("the tests have no stdout")?;
+    let failed_before = summary.failed();
+    for line in BufReader::new(stdout).lines() {
+        let line = line.context("the tests wrote no UTF-8")?;
+        println!("{line}");
+        summary.read(&line);
+    }
+    if !child.wait()?.success() && summary.failed() == failed_before {
+        // It did not build, or a test binary died before it could say so.
+        summary.fail_without_report();
+    }
+    Ok(())
+}
