@@ -28,7 +28,7 @@ pub struct Settings {
 }
 
 /// Where the saved registers of a task hold the arguments of its syscall, and how a 64-bit process
-/// is told. Members of `struct pt_regs`, whose names differ between architectures.
+/// is told. Members of `struct pt_regs` but for the last, whose names differ between architectures.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Registers {
@@ -40,6 +40,10 @@ pub struct Registers {
     pub third: u32,
     /// The register that tells the mode of the process.
     pub mode: u32,
+    /// Where a `task_struct` keeps the thread pointer of user space.
+    pub thread_pointer: u32,
+    /// Zero.
+    pub padding: u32,
     /// Bits of it that count.
     pub mode_mask: u64,
     /// What they are for a 64-bit process.
@@ -175,4 +179,4 @@ pub mod defaults {
 }
 
 const _: () = assert!(size_of::<Settings>() == size_of::<Offsets>() + size_of::<Registers>() + 40);
-const _: () = assert!(size_of::<Registers>() == 32 && align_of::<Settings>() == 8);
+const _: () = assert!(size_of::<Registers>() == 40 && align_of::<Settings>() == 8);

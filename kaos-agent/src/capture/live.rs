@@ -5,15 +5,17 @@ use std::time::{Duration, Instant};
 
 use kaos_ebpf::counter::Counter;
 use kaos_ebpf::record::Life;
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::clock::{Clock, monotonic};
 use super::error::CannotTrace;
-use super::event::{Event, Pid, ProcessChange, ProcessEvent, SocketId};
+use super::event::{
+    ContextChange, ContextEvent, Event, Label, Pid, ProcessChange, ProcessEvent, SocketId,
+};
 use super::front_end::FrontEnd;
 use super::kernel::{Attached, Kernel};
 use super::processes;
-use super::records::{ProcessNews, Record, parse};
+use super::records::{ContextNews, Epoch, ProcessNews, Record, parse};
 use super::release;
 use super::ring::{Bell, Waiter};
 use super::selection;
@@ -31,6 +33,8 @@ crate::counters! {
         unreadable_records,
         /// Records of candidates whose executable did not match.
         rejected_records,
+        /// Times that contexts of a Python process may have been made unseen.
+        unseen_contexts,
         /// Processes described.
         described_processes,
     }
@@ -47,6 +51,8 @@ pub struct Live {
     found_running: Vec<Pid>,
     /// Candidates turned down, whose records may still be in the ring; until it is empty.
     rejected: FxHashSet<Pid>,
+    /// Of the Python processes that are followed.
+    epochs: FxHashMap<Pid, Epoch>,
     clock: Clock,
     last_housekeeping: Option<Instant>,
     told_lost: u64,
@@ -100,6 +106,7 @@ impl Live {
             described: FxHashSet::default(),
             found_running: Vec::new(),
             rejected: FxHashSet::default(),
+            epochs: FxHashMap::default(),
             clock: Clock::default(),
             last_housekeeping: None,
             told_lost: 0,
@@ -186,6 +193,7 @@ impl Live {
             }
         };
         self.described.remove(&news.pid);
+        self.epochs.remove(&news.pid);
         events.push(Event::Process(ProcessEvent {
             at: news.at,
             pid: news.pid,
@@ -215,6 +223,34 @@ impl Live {
             self.kernel.reject(news.pid);
         }
         matches
+    }
+
+    fn context_news(&mut self, news: ContextNews, events: &mut Vec<Event>) {
+        let ContextNews { at, pid, tid, .. } = news;
+        self.epoch(pid, at, news.epoch, events);
+        events.push(Event::Context(ContextEvent {
+            at,
+            pid,
+            tid,
+            change: ContextChange::Made {
+                context: news.context,
+                origin: news.origin,
+            },
+        }));
+    }
+
+    /// A record of a Python process has this epoch: tells where it is a new one.
+    fn epoch(&mut self, pid: Pid, at: Nanos, epoch: Epoch, events: &mut Vec<Event>) {
+        let before = self.epochs.insert(pid, epoch);
+        if before.is_some_and(|before| before != epoch) {
+            self.counters.unseen_contexts += 1;
+            events.push(Event::Context(ContextEvent {
+                at,
+                pid,
+                tid: 0,
+                change: ContextChange::Unseen,
+            }));
+        }
     }
 
     fn describe(&mut self, pid: Pid, at: Nanos, events: &mut Vec<Event>) {
@@ -249,8 +285,11 @@ impl FrontEnd for Live {
             drop(item);
             match record {
                 Some(Record::Process(news)) => self.process_news(news, events),
-                Some(Record::Data(data)) if !self.rejected.contains(&data.pid) => {
+                Some(Record::Data(data, epoch)) if !self.rejected.contains(&data.pid) => {
                     self.describe(data.pid, data.at, events);
+                    if data.label != Label::Unknown {
+                        self.epoch(data.pid, data.at, epoch, events);
+                    }
                     events.push(Event::Data(data));
                 }
                 Some(Record::Connection(connection))
@@ -258,6 +297,10 @@ impl FrontEnd for Live {
                 {
                     self.describe(connection.pid, connection.at, events);
                     events.push(Event::Connection(connection));
+                }
+                Some(Record::Context(news)) if !self.rejected.contains(&news.pid) => {
+                    self.describe(news.pid, news.at, events);
+                    self.context_news(news, events);
                 }
                 Some(_) => self.counters.rejected_records += 1,
                 None => self.counters.unreadable_records += 1,

@@ -78,6 +78,7 @@ impl Stages {
         match event {
             Event::Process(process) => self.identities.push(process, &mut self.warnings),
             Event::Clock { offset, .. } => self.runs.clock(*offset),
+            Event::Context(context) => self.runs.context(context),
             Event::Data(_) | Event::Connection(_) | Event::Lost { .. } => {}
         }
         self.streams.push(event, &mut self.chunks);

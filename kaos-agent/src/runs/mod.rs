@@ -40,7 +40,7 @@ use std::sync::Arc;
 use hashlink::LinkedHashMap;
 use rustc_hash::FxBuildHasher;
 
-use crate::capture::event::Pid;
+use crate::capture::event::{ContextEvent, Pid};
 use crate::exchanges::exchange::{ConnectFailure, ExchangeEvent, ExchangeId, Request, Role};
 use crate::identity::service::Service;
 use crate::time::{Nanos, WallOffset};
@@ -132,6 +132,11 @@ impl<Source: CauseSource> Runs<Source> {
     #[must_use]
     pub fn counters(&self) -> &RunCounters {
         &self.traces.counters
+    }
+
+    /// Something happened to the contexts of a Python process.
+    pub fn context(&mut self, event: &ContextEvent) {
+        self.source.context(event);
     }
 
     /// Something happened; appends the spans that are finished by it.

@@ -105,7 +105,10 @@ impl Writer {
                 Event::Data(stored)
             }
             Event::Process(process) => Event::Process(self.redactor.redact_process(process)),
-            Event::Connection(_) | Event::Clock { .. } | Event::Lost { .. } => event.clone(),
+            Event::Connection(_)
+            | Event::Context(_)
+            | Event::Clock { .. }
+            | Event::Lost { .. } => event.clone(),
         };
         let payload_bytes = self.contents.len() - payload_start;
         self.records =

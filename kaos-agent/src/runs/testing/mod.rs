@@ -53,7 +53,11 @@ impl RequestBuilder {
         let request = Request {
             id: ExchangeId(1),
             role: Role::Server,
-            actor: Actor { pid: 1, tid: 1 },
+            actor: Actor {
+            pid: 1,
+            tid: 1,
+            label: crate::capture::event::Label::Unknown,
+        },
             socket: SocketId(1),
             endpoints: Endpoints::Unix {
                 local: 0,
