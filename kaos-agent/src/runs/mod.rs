@@ -152,7 +152,7 @@ impl<Source: CauseSource> Runs<Source> {
                 self.traces.end(id, Subject::Exchange(exchange), out);
             }
             ExchangeEvent::ConnectFailed(failure) => self.connect_failed(failure, services, out),
-            ExchangeEvent::ProcessExited { .. } => {}
+            ExchangeEvent::Understood { .. } | ExchangeEvent::ProcessExited { .. } => {}
         }
     }
 
@@ -392,7 +392,9 @@ impl<Source: CauseSource> Runs<Source> {
 fn time_of(event: &ExchangeEvent) -> Nanos {
     match event {
         ExchangeEvent::Started(request) => request.at,
-        ExchangeEvent::Responding { at, .. } | ExchangeEvent::ProcessExited { at, .. } => *at,
+        ExchangeEvent::Understood { at, .. }
+        | ExchangeEvent::Responding { at, .. }
+        | ExchangeEvent::ProcessExited { at, .. } => *at,
         ExchangeEvent::Ended(exchange) => exchange.ended_at,
         ExchangeEvent::ConnectFailed(failure) => failure.failed_at,
     }

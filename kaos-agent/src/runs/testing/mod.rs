@@ -66,6 +66,7 @@ impl RequestBuilder {
             version: HttpVersion::Http11,
             headers: HeaderMap::new(),
             tls: false,
+            is_understood_later: false,
         };
         let builder = Self {
             request,
@@ -181,6 +182,8 @@ impl RequestBuilder {
             response: Some(response),
             ended_at,
             outcome: Outcome::Complete,
+            operation: None,
+            reply: None,
         }
     }
 
