@@ -41,7 +41,10 @@ async fn a_second_replica_takes_over_at_once_and_never_writes_before() {
     first.terminate().await;
     let stopped = Instant::now();
     // Given up, so that nobody has to wait until it expires.
-    assert_ne!(lease(&plane).await.holder_identity.as_deref(), Some("first"));
+    assert_ne!(
+        lease(&plane).await.holder_identity.as_deref(),
+        Some("first")
+    );
     eventually("the second leads", || async { second.leads() }).await;
     let took = stopped.elapsed();
     println!("a new leader {} ms after a clean stop", took.as_millis());
@@ -49,7 +52,10 @@ async fn a_second_replica_takes_over_at_once_and_never_writes_before() {
         wait_for_phase(&models, &format!("m{number}"), "Pending").await;
     }
     // At no time did both write, and what the first made the second found in order.
-    let last = applied(&first).into_iter().max().expect("a write of the first");
+    let last = applied(&first)
+        .into_iter()
+        .max()
+        .expect("a write of the first");
     for time in applied(&second) {
         assert!(time > last, "{time} is not after {last}");
     }

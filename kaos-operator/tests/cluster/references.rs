@@ -8,9 +8,7 @@ use serde_json::json;
 
 use super::control_plane::{ControlPlane, SYSTEM};
 use super::operator::Operator;
-use super::{
-    environment, namespace, resource, wait_for, wait_for_message, wait_for_phase,
-};
+use super::{environment, namespace, resource, wait_for, wait_for_message, wait_for_phase};
 
 #[tokio::test]
 #[ignore = "cluster: needs a control plane"]
