@@ -142,6 +142,7 @@ impl Counters for Stages {
         self.exchanges.counters().visit(visit);
         self.identities.counters().visit(visit);
         self.runs.counters().visit(visit);
+        self.runs.source().counters().visit(visit);
         self.telemetry.counters().visit(visit);
     }
 }

@@ -19,6 +19,7 @@
 //! | called, with another `traceparent` | the span that it names: of an SDK in the process |
 //! | called, none | what the [`CauseSource`] knows |
 
+pub mod causality;
 pub mod cause;
 pub mod counters;
 pub mod forwarding;
@@ -46,7 +47,8 @@ use crate::exchanges::exchange::{ConnectFailure, ExchangeEvent, ExchangeId, Requ
 use crate::exchanges::meaning::Operation;
 use crate::identity::service::Service;
 use crate::time::{Nanos, WallOffset};
-use cause::{Call, Cause, CauseSource, OneInFlight};
+use causality::Causality;
+use cause::{Call, Cause, CauseSource};
 use counters::RunCounters;
 use forwarding::{Forwarding, Forwards};
 use join::{ClientEnd, JoinKey, Joins, ServerEnd};
@@ -97,7 +99,7 @@ struct Begun {
 
 /// Stage 5.
 #[derive(Debug)]
-pub struct Runs<Source = OneInFlight> {
+pub struct Runs<Source = Causality> {
     limits: Limits,
     source: Source,
     traces: Traces,
@@ -112,11 +114,11 @@ pub struct Runs<Source = OneInFlight> {
 }
 
 impl Runs {
-    /// With the source of causes that needs nothing but the exchanges. A live agent takes a random
-    /// seed, a replay a fixed one: the same input and seed give the same output.
+    /// With the source of causes that knows what ran. A live agent takes a random seed, a replay a
+    /// fixed one: the same input and seed give the same output.
     #[must_use]
     pub fn new(limits: Limits, seed: u64) -> Self {
-        Self::with_source(limits, seed, OneInFlight::default())
+        Self::with_source(limits, seed, Causality::default())
     }
 }
 
@@ -140,6 +142,12 @@ impl<Source: CauseSource> Runs<Source> {
     /// The wall clock was measured; holds for all traces that begin from now on.
     pub fn clock(&mut self, offset: WallOffset) {
         self.clock = offset;
+    }
+
+    /// The source of causes.
+    #[must_use]
+    pub fn source(&self) -> &Source {
+        &self.source
     }
 
     /// What was seen, decided, and given up.
@@ -172,8 +180,13 @@ impl<Source: CauseSource> Runs<Source> {
             ExchangeEvent::Responding { actor, .. } => self.ask_again(actor.pid, out),
             ExchangeEvent::Ended(exchange) => {
                 let id = exchange.request.id;
+                let (role, pid) = (exchange.request.role, exchange.request.actor.pid);
                 self.forwarding.ended(id);
                 self.traces.end(id, Subject::Exchange(exchange), out);
+                if role == Role::Server {
+                    // Should it have had no response: nobody waits for that any more.
+                    self.ask_again(pid, out);
+                }
             }
             ExchangeEvent::ConnectFailed(failure) => self.connect_failed(failure, services, out),
             ExchangeEvent::ProcessExited { .. } => {}
@@ -410,7 +423,7 @@ impl<Source: CauseSource> Runs<Source> {
         self.traces.put(call.id, above, out);
     }
 
-    /// A request of this process is responded to: what caused its calls may be known now.
+    /// A request of this process is responded to, or over: what caused its calls may be known now.
     fn ask_again(&mut self, pid: Pid, out: &mut Vec<FinishedSpan>) {
         let calls = self.asking.values().map(|(call, _)| *call);
         let calls: Vec<Call> = calls.filter(|call| call.actor.pid == pid).collect();
