@@ -109,7 +109,8 @@ fn a_child_that_is_traced_with_its_parent_and_a_stranger() {
     let tracer = self::tracer(&explanation, &agent);
     assert_eq!(tracer["in_table"], false);
     assert_eq!(tracer["why"], "no rule matches");
-    assert_eq!(json(agent.pid())["traced"]["verdict"], "no");
+    let itself = self::tracer(&json(agent.pid()), &agent);
+    assert_eq!(itself["why"], "it is the agent itself");
     agent.stop();
     parent.kill();
     stranger.kill();
