@@ -1,25 +1,36 @@
 //! The loaded object: its programs and maps.
 
+use std::io::Read as _;
 use std::num::NonZeroU32;
+use std::path::Path;
 use std::sync::LazyLock;
 
 use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf};
-use aya::programs::{BtfTracePoint, ProgramError};
+use aya::programs::uprobe::UProbeLink;
+use aya::programs::{BtfTracePoint, Iter, ProgramError, ProgramInfo, UProbe};
 use aya::{Btf, Ebpf, EbpfError, EbpfLoader};
 use kaos_ebpf::counter::Counter;
+use kaos_ebpf::python::{PythonLayout, ThreadRecord};
 use kaos_ebpf::settings::{EXCLUDED, SELECTED, Settings};
 use rand::Rng as _;
 
 use super::btf::read_offsets;
 use super::error::CannotTrace;
 use super::event::{Pid, SocketId};
-use super::programs::{PROGRAMS, ProgramSpec};
+use super::programs::{ITERATORS, PROGRAMS, ProgramSpec, UPROBES};
+use super::python::Programs;
+use super::records::parse_threads;
 use super::syscalls::SYSCALLS;
+use super::uprobes::Attach;
+use super::uprobes::links::{self, Attachment};
+use super::uprobes::site::Site;
 use crate::health::counters::Counters;
 use crate::settings::{CaptureSettings, Selection};
 
 /// Update an entry only if it is there (`BPF_EXIST`, include/uapi/linux/bpf.h).
 const IF_PRESENT: u64 = 2;
+/// Bytes read of the list of threads: a million of them.
+const MOST_THREADS_BYTES: u64 = 16 * 1024 * 1024;
 /// The reader is woken before its time when this share of the ring is full.
 const WAKE_SHARE: u64 = 4;
 
@@ -31,6 +42,14 @@ struct Global(Settings);
 // SAFETY: `Settings` consists of integers only and has no padding (its size is asserted).
 unsafe impl aya::Pod for Global {}
 
+/// The layout of a Python process, as it stands in the map.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct Layout(PythonLayout);
+
+// SAFETY: `PythonLayout` consists of integers only and has no padding (its size is asserted).
+unsafe impl aya::Pod for Layout {}
+
 /// The object in the kernel. Everything is detached and freed when it is dropped: nothing is
 /// pinned.
 pub struct Kernel {
@@ -41,6 +60,7 @@ pub struct Kernel {
     cgroups: HashMap<MapData, u64, u8>,
     ports: HashMap<MapData, u16, u8>,
     muted: HashMap<MapData, u64, u8>,
+    python: HashMap<MapData, u32, Layout>,
     counters: PerCpuArray<MapData, u64>,
 }
 
@@ -65,7 +85,12 @@ impl Kernel {
             .map_max_entries("RING", settings.ring_bytes)
             .map_max_entries("CONNECTIONS", settings.max_connections)
             .map_max_entries("MUTED", settings.max_connections)
-            .load(kaos_ebpf::OBJECT)
+            .load(
+                &settings
+                    .uprobes
+                    .unwrap_or_else(Attachment::detect)
+                    .declare(kaos_ebpf::OBJECT),
+            )
             .map_err(|error| cannot_load(&error))?;
         fill_syscalls(&mut ebpf).map_err(|error| broken("SYSCALLS", &error))?;
         let mut kernel = Self {
@@ -74,6 +99,7 @@ impl Kernel {
             cgroups: take(&mut ebpf, "CGROUPS", HashMap::try_from)?,
             ports: take(&mut ebpf, "PORTS", HashMap::try_from)?,
             muted: take(&mut ebpf, "MUTED", HashMap::try_from)?,
+            python: take(&mut ebpf, "PYTHON", HashMap::try_from)?,
             counters: take(&mut ebpf, "COUNTERS", PerCpuArray::try_from)?,
             ebpf,
         };
@@ -84,8 +110,8 @@ impl Kernel {
         Ok(kernel)
     }
 
-    /// Loads and attaches every program of the table; one that fails is reported, and the rest
-    /// goes on.
+    /// Loads every program of the tables, and attaches all but those for functions of processes,
+    /// which wait until these are found. One that fails is reported, and the rest goes on.
     ///
     /// # Errors
     /// The kernel's BTF cannot be read.
@@ -95,13 +121,22 @@ impl Kernel {
             why: error.to_string(),
             remedy: "use a kernel built with CONFIG_DEBUG_INFO_BTF=y".to_owned(),
         })?;
-        Ok(PROGRAMS
+        let mut attached: Vec<Attached> = PROGRAMS
             .iter()
             .map(|program| Attached {
                 program,
                 outcome: self.attach_one(program, &btf),
             })
-            .collect())
+            .collect();
+        attached.extend(UPROBES.iter().map(|program| Attached {
+            program,
+            outcome: self.load_one(program),
+        }));
+        attached.extend(ITERATORS.iter().map(|program| Attached {
+            program,
+            outcome: self.load_iterator(program, &btf),
+        }));
+        Ok(attached)
     }
 
     fn attach_one(&mut self, spec: &ProgramSpec, btf: &Btf) -> Result<u32, String> {
@@ -115,8 +150,32 @@ impl Kernel {
             .load(spec.hook, btf)
             .map_err(|error| explain(&error))?;
         program.attach().map_err(|error| explain(&error))?;
-        let info = program.info().map_err(|error| explain(&error))?;
-        Ok(info.verified_instruction_count().unwrap_or_default())
+        verified(program.info())
+    }
+
+    fn load_one(&mut self, spec: &ProgramSpec) -> Result<u32, String> {
+        let program: &mut UProbe = self
+            .ebpf
+            .program_mut(spec.hook)
+            .ok_or("the object has no such program")?
+            .try_into()
+            .map_err(|error: ProgramError| error.to_string())?;
+        program.load().map_err(|error| explain(&error))?;
+        verified(program.info())
+    }
+
+    fn load_iterator(&mut self, spec: &ProgramSpec, btf: &Btf) -> Result<u32, String> {
+        let program = self.iterator(spec.hook)?;
+        program.load("task", btf).map_err(|error| explain(&error))?;
+        verified(program.info())
+    }
+
+    fn iterator(&mut self, name: &str) -> Result<&mut Iter, String> {
+        let program = self.ebpf.program_mut(name);
+        let program = program.ok_or("the object has no such program")?;
+        program
+            .try_into()
+            .map_err(|error: ProgramError| error.to_string())
     }
 
     /// Selects a process from user space.
@@ -213,6 +272,45 @@ static LOSS_NAMES: LazyLock<Vec<(Counter, Vec<String>)>> = LazyLock::new(|| {
         .map(|(counter, name)| (*counter, names(name).collect()))
         .collect()
 });
+
+impl Attach for Kernel {
+    type Link = UProbeLink;
+
+    fn attach(
+        &mut self,
+        program: &str,
+        file: &Path,
+        sites: &[&Site],
+    ) -> Result<UProbeLink, String> {
+        links::attach(&mut self.ebpf, program, file, sites).map_err(|error| explain(&error))
+    }
+}
+
+impl Programs for Kernel {
+    fn threads(&mut self) -> Result<Vec<ThreadRecord>, String> {
+        let program = self.iterator("threads")?;
+        let link = program.attach().map_err(|error| explain(&error))?;
+        let link = program.take_link(link).map_err(|error| explain(&error))?;
+        let mut bytes = Vec::new();
+        link.into_file()
+            .map_err(|error| chain(&error))?
+            .take(MOST_THREADS_BYTES)
+            .read_to_end(&mut bytes)
+            .map_err(|error| error.to_string())?;
+        Ok(parse_threads(&bytes))
+    }
+
+    fn follow(&mut self, pid: Pid, layout: &PythonLayout) -> Result<(), String> {
+        self.python
+            .insert(&pid, &Layout(*layout), 0)
+            .map_err(|error| error.to_string())
+    }
+}
+
+fn verified(info: Result<ProgramInfo, ProgramError>) -> Result<u32, String> {
+    let info = info.map_err(|error| explain(&error))?;
+    Ok(info.verified_instruction_count().unwrap_or_default())
+}
 
 fn kernel_settings(
     settings: &CaptureSettings,

@@ -3,6 +3,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use aya::programs::uprobe::UProbeLink;
 use kaos_ebpf::counter::Counter;
 use kaos_ebpf::record::Life;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -19,6 +20,10 @@ use super::records::{ContextNews, Epoch, ProcessNews, Record, parse};
 use super::release;
 use super::ring::{Bell, Waiter};
 use super::selection;
+use super::uprobes::mappings::MappingWatch;
+use super::python::Pythons;
+use super::python::finder::CONTEXT_MADE;
+use super::uprobes::{FINDERS, Uprobes};
 use crate::health::counters::Counters;
 use crate::settings::{CaptureSettings, Selection};
 use crate::time::Nanos;
@@ -43,6 +48,8 @@ crate::counters! {
 /// Kernel hooks at work.
 pub struct Live {
     kernel: Kernel,
+    uprobes: Uprobes<UProbeLink>,
+    pythons: Pythons,
     waiter: Waiter,
     poll_interval: Duration,
     selection: Selection,
@@ -98,8 +105,11 @@ impl Live {
                 remedy: "run `kaos-agent doctor` to see what this machine lacks".to_owned(),
             });
         }
+        let uprobes = start_uprobes(&waiter);
         let mut live = Self {
             kernel,
+            uprobes,
+            pythons: Pythons::default(),
             waiter,
             poll_interval: settings.poll_interval,
             selection,
@@ -148,6 +158,8 @@ impl Live {
             if processes::executable(pid).is_none() {
                 self.kernel.reject(pid);
             } else {
+                self.uprobes.started(pid, &mut self.kernel);
+                self.notice_interpreter(pid);
                 self.found_running.push(pid);
             }
         }
@@ -179,7 +191,24 @@ impl Live {
     fn process_news(&mut self, news: ProcessNews, events: &mut Vec<Event>) {
         if news.candidate && !self.decide(news) {
             self.described.remove(&news.pid);
+            self.uprobes.ended(news.pid);
+            self.pythons.ended(news.pid);
             return;
+        }
+        match news.life {
+            Life::Forked => {
+                self.uprobes.forked(news.parent, news.pid);
+                self.pythons.forked(news.parent, news.pid, Instant::now());
+            }
+            Life::Executed | Life::Selected => {
+                self.pythons.ended(news.pid);
+                self.uprobes.started(news.pid, &mut self.kernel);
+                self.notice_interpreter(news.pid);
+            }
+            Life::Exited => {
+                self.uprobes.ended(news.pid);
+                self.pythons.ended(news.pid);
+            }
         }
         let change = match news.life {
             Life::Forked => ProcessChange::Forked {
@@ -225,8 +254,22 @@ impl Live {
         matches
     }
 
+    /// Follows a process that has an interpreter.
+    fn notice_interpreter(&mut self, pid: Pid) {
+        let file = self.uprobes.files_of(pid).find(|file| {
+            let mut sites = file.sites.iter();
+            sites.any(|site| site.program == CONTEXT_MADE)
+        });
+        if let Some(file) = file {
+            self.pythons.found(pid, &file.path, Instant::now());
+        }
+    }
+
     fn context_news(&mut self, news: ContextNews, events: &mut Vec<Event>) {
         let ContextNews { at, pid, tid, .. } = news;
+        if news.first {
+            self.pythons.first_context(pid, Instant::now());
+        }
         self.epoch(pid, at, news.epoch, events);
         events.push(Event::Context(ContextEvent {
             at,
@@ -272,6 +315,7 @@ impl FrontEnd for Live {
 
     fn read(&mut self, most: usize, events: &mut Vec<Event>) -> bool {
         self.housekeeping(events);
+        self.uprobes.collect();
         // Before their data, since one may be killed before that is read.
         for pid in std::mem::take(&mut self.found_running) {
             self.describe(pid, monotonic(), events);
@@ -279,6 +323,11 @@ impl FrontEnd for Live {
         for _ in 0..most {
             let Some(item) = self.kernel.ring().next() else {
                 self.rejected.clear();
+                for pid in self.uprobes.settle(&mut self.kernel) {
+                    self.notice_interpreter(pid);
+                    self.pythons.mapped(pid, Instant::now());
+                }
+                self.pythons.look(&mut self.kernel, Instant::now());
                 return false;
             };
             let record = parse(&item);
@@ -317,8 +366,28 @@ impl FrontEnd for Live {
 impl Counters for Live {
     fn visit(&self, visit: &mut dyn FnMut(&'static str, u64)) {
         self.kernel.visit(visit);
+        self.uprobes.counters().visit(visit);
+        self.pythons.counters().visit(visit);
         self.counters.visit(visit);
     }
+}
+
+/// Prepares the probes in processes. Without the news of mappings they still find what a process has
+/// mapped when it is selected.
+fn start_uprobes(waiter: &Waiter) -> Uprobes<UProbeLink> {
+    let watch = MappingWatch::start().and_then(|watch| {
+        watch
+            .descriptors()
+            .try_for_each(|descriptor| waiter.watch(&descriptor))?;
+        Ok(watch)
+    });
+    if let Err(error) = &watch {
+        tracing::warn!(
+            "libraries that a process loads later are not found: \
+             the kernel does not tell what is mapped: {error}"
+        );
+    }
+    Uprobes::new(FINDERS, watch.ok())
 }
 
 fn table_full(why: String) -> CannotTrace {

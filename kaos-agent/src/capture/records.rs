@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use bytes::Bytes;
+use kaos_ebpf::python::ThreadRecord;
 use kaos_ebpf::record::{
     Change, ConnectionRecord, ContextRecord, DataHead, FAMILY_INET, FAMILY_INET6, FAMILY_UNIX,
     FLAG_CANDIDATE, FLAG_END_OF_STREAM, FLAG_FIRST_CONTEXT, FLAG_LABELLED, FLAG_SENT,
@@ -199,6 +200,14 @@ impl Plain for DataHead {}
 impl Plain for ConnectionRecord {}
 impl Plain for ProcessRecord {}
 impl Plain for ContextRecord {}
+impl Plain for ThreadRecord {}
+
+/// Threads, as the iterator over them tells them.
+#[must_use]
+pub fn parse_threads(bytes: &[u8]) -> Vec<ThreadRecord> {
+    let records = bytes.chunks_exact(size_of::<ThreadRecord>());
+    records.filter_map(read).collect()
+}
 
 fn read<T: Plain>(bytes: &[u8]) -> Option<T> {
     let bytes = bytes.get(..size_of::<T>())?;
