@@ -119,11 +119,6 @@ impl Contexts {
         self.known.len()
     }
 
-    /// Whether none is known.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.known.is_empty()
-    }
 
     /// Where a label is. A context that nobody told of is older than all that was seen.
     fn place(&mut self, pid: Pid, tid: u32, label: Label) -> Option<Place> {

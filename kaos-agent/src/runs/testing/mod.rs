@@ -101,6 +101,17 @@ impl RequestBuilder {
         self
     }
 
+    /// What moved its first byte.
+    pub fn moved_by(mut self, actor: Actor) -> Self {
+        self.request.actor = actor;
+        self
+    }
+
+    pub fn socket(mut self, socket: u64) -> Self {
+        self.request.socket = SocketId(socket);
+        self
+    }
+
     pub fn at(mut self, at: Nanos) -> Self {
         self.request.at = at;
         self
