@@ -21,3 +21,10 @@ mod naming;
 mod pods;
 pub mod service;
 mod variables;
+
+/// `host.name` of this machine.
+#[must_use]
+pub fn host_name() -> Option<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    Some(name.trim_end().to_owned()).filter(|name| !name.is_empty())
+}
