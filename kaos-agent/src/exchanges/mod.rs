@@ -8,6 +8,7 @@
 //!   hidden by a loss before.
 
 pub mod exchange;
+pub mod json;
 pub mod llm;
 pub mod meaning;
 mod open;
