@@ -195,7 +195,7 @@ impl Exchanges {
             is_understood_later: false,
         };
         let understanding = Understanding::of(&request);
-        request.is_understood_later = matches!(understanding, Understanding::Reading(_));
+        request.is_understood_later = !matches!(understanding, Understanding::Nothing);
         let request = Arc::new(request);
         self.counters.started += 1;
         self.open_count += 1;

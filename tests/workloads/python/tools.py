@@ -1,16 +1,16 @@
-"""An MCP server with one tool: tools.py PORT"""
+"""An MCP server with FastMCP, of the generation without sessions: tools.py PORT
+
+The tools are in toolbox.py.
+"""
 
 import sys
 
 from fastmcp import FastMCP
 
+import toolbox
+
 server = FastMCP("tools")
-
-
-@server.tool
-def add(a: int, b: int) -> int:
-    """Adds two numbers."""
-    return a + b
-
+for tool in toolbox.TOOLS:
+    server.tool(tool)
 
 server.run(transport="http", host="127.0.0.1", port=int(sys.argv[1]), show_banner=False)
