@@ -24,5 +24,6 @@ pub mod records;
 pub mod redact;
 pub mod release;
 pub mod ring;
+pub mod running;
 pub mod selection;
 pub mod syscalls;

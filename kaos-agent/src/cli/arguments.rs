@@ -47,6 +47,9 @@ pub enum Command {
     /// Tell if the agent can work here, and if not, why and what to do
     #[command(after_help = DOCTOR_EXIT_CODES)]
     Doctor(DoctorArguments),
+    /// Tell what the agent makes of a process: traced or not, what runs in it, its settings
+    #[command(after_help = EXIT_CODES)]
+    Explain(ExplainArguments),
     /// Print the version
     Version,
 }
@@ -105,6 +108,16 @@ pub struct DoctorArguments {
     /// Endpoint to try to reach
     #[arg(long, value_name = "URL", env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
     pub otlp_endpoint: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct ExplainArguments {
+    /// The process, by its number as the host sees it
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub pid: u32,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Which processes

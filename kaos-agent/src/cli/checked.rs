@@ -65,6 +65,17 @@ impl ReplayArguments {
 
 impl SelectionArguments {
     fn check(self) -> Result<Selection, UsageError> {
+        for pid in &self.pids {
+            check_pid(*pid)?;
+        }
+        for path in &self.cgroups {
+            check_cgroup(path)?;
+        }
+        self.of_running()
+    }
+
+    /// What an agent observes that was started with these, whose processes and cgroups may be gone.
+    pub fn of_running(self) -> Result<Selection, UsageError> {
         let is_any_given = !(self.pids.is_empty()
             && self.executables.is_empty()
             && self.ports.is_empty()
@@ -82,25 +93,22 @@ impl SelectionArguments {
                 "give --pid N, --exe GLOB, --port N or --cgroup PATH (each may be repeated), or --all",
             )),
             (false, true) => Ok(Selection::Matching(Selectors {
-                pids: check_each(self.pids, check_pid)?,
-                executables: check_each(self.executables, |pattern| check_pattern(&pattern))?,
+                pids: self.pids,
+                executables: self
+                    .executables
+                    .iter()
+                    .map(|pattern| check_pattern(pattern))
+                    .collect::<Result<_, _>>()?,
                 ports: self.ports,
-                cgroups: check_each(self.cgroups, |path| check_cgroup(&path).map(|()| path))?,
+                cgroups: self.cgroups,
             })),
         }
     }
 }
 
-fn check_each<T, U>(
-    values: Vec<T>,
-    check: impl Fn(T) -> Result<U, UsageError>,
-) -> Result<Vec<U>, UsageError> {
-    values.into_iter().map(check).collect()
-}
-
-fn check_pid(pid: u32) -> Result<u32, UsageError> {
+fn check_pid(pid: u32) -> Result<(), UsageError> {
     if Path::new("/proc").join(pid.to_string()).exists() {
-        return Ok(pid);
+        return Ok(());
     }
     Err(UsageError::new(
         &format!("--pid {pid}"),
@@ -212,7 +220,7 @@ fn page_bytes() -> u64 {
 }
 
 impl OutputArguments {
-    fn check(self) -> Result<OutputSettings, UsageError> {
+    pub fn check(self) -> Result<OutputSettings, UsageError> {
         if let Some(endpoint) = &self.otlp_endpoint {
             check_endpoint(endpoint)?;
         }

@@ -17,3 +17,10 @@ pub mod identities;
 mod naming;
 pub mod service;
 mod variables;
+
+/// `host.name` of this machine.
+#[must_use]
+pub fn host_name() -> Option<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    Some(name.trim_end().to_owned()).filter(|name| !name.is_empty())
+}

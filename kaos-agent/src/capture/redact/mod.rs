@@ -18,6 +18,8 @@ mod mask;
 mod patterns;
 mod scanner;
 
+pub use environment::redact as redact_variable;
+
 use std::collections::VecDeque;
 
 use hashlink::LruCache;
