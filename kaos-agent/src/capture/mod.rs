@@ -26,3 +26,5 @@ pub mod release;
 pub mod ring;
 pub mod selection;
 pub mod syscalls;
+pub mod tls;
+pub mod uprobes;

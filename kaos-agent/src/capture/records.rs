@@ -4,8 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use bytes::Bytes;
 use kaos_ebpf::record::{
-    Change, ConnectionRecord, DataHead, FAMILY_INET, FAMILY_INET6, FAMILY_UNIX, FLAG_CANDIDATE,
-    FLAG_END_OF_STREAM, FLAG_SENT, FLAG_STREAM_START, Header, Kind, Life, ProcessRecord, Socket,
+    Change, ConnectionRecord, DataHead, FAMILY_INET, FAMILY_INET6, FAMILY_UNIX, FAMILY_UNKNOWN,
+    FLAG_CANDIDATE, FLAG_END_OF_STREAM, FLAG_SENT, FLAG_STREAM_START, Header, Kind, Life,
+    ProcessRecord, Socket,
 };
 
 use super::event::{ConnectionChange, ConnectionEvent, Data, Direction, Endpoints, Pid, SocketId};
@@ -131,6 +132,7 @@ fn endpoints(socket: &Socket) -> Option<Endpoints> {
             local: name(&socket.local),
             remote: name(&socket.remote),
         }),
+        FAMILY_UNKNOWN if SocketId(socket.cookie).is_tls() => Some(Endpoints::Unknown),
         _ => None,
     }
 }

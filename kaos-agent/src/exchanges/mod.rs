@@ -173,8 +173,7 @@ impl Exchanges {
             target: head.target,
             version: head.version,
             headers: head.headers,
-            // Bytes of sockets are all that is captured: what goes over TLS is not HTTP there.
-            tls: false,
+            tls: socket.is_tls(),
         });
         self.counters.started += 1;
         self.open_count += 1;
