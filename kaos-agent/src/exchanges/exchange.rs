@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 
+use super::meaning::{Operation, Reply};
 use crate::capture::event::{Endpoints, Pid, SocketId};
 pub use crate::protocols::part::{Body, HttpVersion};
 pub use crate::streams::chunk::Actor;
@@ -27,6 +28,17 @@ pub enum Role {
 pub enum ExchangeEvent {
     /// The head of a request is complete.
     Started(Arc<Request>),
+    /// What a request asks for is known now, or known not to be known. Told once, after `Started`
+    /// and before `Responding` and `Ended`, for requests with `is_understood_later`; for those
+    /// whose head says all, directly after `Started`.
+    Understood {
+        /// Of which exchange.
+        id: ExchangeId,
+        /// When.
+        at: Nanos,
+        /// What it asks for; `None` where it means nothing that is known here.
+        operation: Option<Arc<Operation>>,
+    },
     /// The first bytes of its response moved. Whoever writes a response served the request.
     Responding {
         /// Of which exchange.
@@ -76,6 +88,8 @@ pub struct Request {
     pub headers: HeaderMap,
     /// The connection runs over TLS.
     pub tls: bool,
+    /// It may ask for something whose meaning is known: `Understood` follows.
+    pub is_understood_later: bool,
 }
 
 /// A finished exchange.
@@ -91,6 +105,10 @@ pub struct Exchange {
     pub ended_at: Nanos,
     /// How it ended.
     pub outcome: Outcome,
+    /// What its request asked for; the same as `Understood` told.
+    pub operation: Option<Arc<Operation>>,
+    /// What its response said, where it is one to an `operation`.
+    pub reply: Option<Reply>,
 }
 
 /// The response of an exchange.

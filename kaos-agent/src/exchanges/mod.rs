@@ -8,7 +8,11 @@
 //!   hidden by a loss before.
 
 pub mod exchange;
+pub mod json;
+pub mod llm;
+pub mod meaning;
 mod open;
+pub mod rpc;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +28,7 @@ use crate::protocols::reader::Reading;
 use crate::streams::chunk::{ConnectionEnd, FailedConnect};
 use crate::time::Nanos;
 use exchange::{ConnectFailure, ExchangeEvent, ExchangeId, Outcome, Request, Role};
+use meaning::Understanding;
 use open::{OpenExchange, Step};
 
 /// Bounds of this stage.
@@ -68,19 +73,31 @@ crate::counters! {
     }
 }
 
-/// What this stage wants of the body of a message with these fields: event streams are timed.
-/// Other bodies nobody looks into, so they are neither decoded nor handed on.
+/// What this stage wants of the body of a message with these fields: event streams are timed, and
+/// JSON may mean something. Other bodies nobody looks into, so they are neither decoded nor handed
+/// on.
 #[must_use]
 pub fn reading(headers: &HeaderMap) -> Reading {
-    const EVENT_STREAM: &[u8] = b"text/event-stream";
+    const EVENT_STREAM: &str = "text/event-stream";
+    /// As Ollama streams, and its older name.
+    const JSON: [&str; 3] = [
+        "application/json",
+        "application/x-ndjson",
+        "application/ndjson",
+    ];
     let Some(content_type) = headers.get(CONTENT_TYPE) else {
         return Reading::Nothing;
     };
     // Parameters may follow (RFC 9110 section 8.3.1).
     let essence = content_type.as_bytes().split(|byte| *byte == b';').next();
-    match essence.map(<[u8]>::trim_ascii) {
-        Some(essence) if essence.eq_ignore_ascii_case(EVENT_STREAM) => Reading::Events,
-        _ => Reading::Nothing,
+    let essence = essence.unwrap_or_default().trim_ascii();
+    let is = |name: &&str| essence.eq_ignore_ascii_case(name.as_bytes());
+    if is(&EVENT_STREAM) {
+        Reading::Events
+    } else if JSON.iter().any(is) {
+        Reading::Bytes
+    } else {
+        Reading::Nothing
     }
 }
 
@@ -158,7 +175,7 @@ impl Exchanges {
             self.counters.refused += 1;
             return;
         }
-        let request = Arc::new(Request {
+        let mut request = Request {
             id: self.new_id(),
             role: match head.direction {
                 Direction::Sent => Role::Client,
@@ -174,12 +191,16 @@ impl Exchanges {
             version: head.version,
             headers: head.headers,
             tls: socket.is_tls(),
-        });
+            is_understood_later: false,
+        };
+        let understanding = Understanding::of(&request);
+        request.is_understood_later = !matches!(understanding, Understanding::Nothing);
+        let request = Arc::new(request);
         self.counters.started += 1;
         self.open_count += 1;
-        let exchange = OpenExchange::new(number, request.clone());
+        out.push(ExchangeEvent::Started(request.clone()));
+        let exchange = OpenExchange::new(number, request, understanding, out);
         self.open.entry(socket).or_default().push(exchange);
-        out.push(ExchangeEvent::Started(request));
     }
 
     fn connect_failed(&mut self, failed: FailedConnect, out: &mut Vec<ExchangeEvent>) {
@@ -203,11 +224,12 @@ impl Exchanges {
 
     fn finish(
         &mut self,
-        exchange: OpenExchange,
+        mut exchange: OpenExchange,
         at: Nanos,
         outcome: Outcome,
         out: &mut Vec<ExchangeEvent>,
     ) {
+        exchange.understand(at, out);
         self.open_count -= 1;
         let counters = &mut self.counters;
         *match outcome {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::exchange::{
     Body, EventTimes, Exchange, ExchangeEvent, Outcome, Request, Response, Role,
 };
+use super::meaning::{Operation, ReplyReader, RequestReader, Understanding};
 use crate::protocols::part::{BodyEnd, CutReason, MessageContent, MessagePart, ResponseHead, Side};
 use crate::streams::chunk::{ConnectionEnd, Ending};
 use crate::time::Nanos;
@@ -21,6 +22,10 @@ pub struct OpenExchange {
     response: Option<Response>,
     /// When the response was whole.
     answered_at: Option<Nanos>,
+    /// Reads the body of the request, as long as it is not told what it means.
+    request_reader: Option<RequestReader>,
+    operation: Option<Arc<Operation>>,
+    reply_reader: Option<ReplyReader>,
 }
 
 /// What an exchange came to with a part.
@@ -37,8 +42,26 @@ pub enum Step {
 }
 
 impl OpenExchange {
-    /// An exchange whose request's head is told.
-    pub fn new(number: u64, request: Arc<Request>) -> Self {
+    /// An exchange whose request's head is told. What it means is told next where its head says
+    /// all, else as soon as its body was read.
+    pub fn new(
+        number: u64,
+        request: Arc<Request>,
+        understanding: Understanding,
+        out: &mut Vec<ExchangeEvent>,
+    ) -> Self {
+        let (operation, request_reader) = match understanding {
+            Understanding::Known(operation) => (Some(Arc::new(operation)), None),
+            Understanding::Reading(reader) => (None, Some(reader)),
+            Understanding::Nothing => (None, None),
+        };
+        if let Some(operation) = &operation {
+            out.push(ExchangeEvent::Understood {
+                id: request.id,
+                at: request.at,
+                operation: Some(Arc::clone(operation)),
+            });
+        }
         Self {
             number,
             request,
@@ -46,6 +69,9 @@ impl OpenExchange {
             is_request_over: false,
             response: None,
             answered_at: None,
+            request_reader,
+            operation,
+            reply_reader: None,
         }
     }
 
@@ -54,7 +80,32 @@ impl OpenExchange {
         let at = part.at;
         match (part.side, part.content) {
             (_, MessageContent::Response(head)) => self.respond(*head, out),
-            (Side::Response, MessageContent::Event(_)) => self.count_event(at),
+            (Side::Response, MessageContent::Event(event)) => {
+                self.count_event(at);
+                if let Some(reader) = &mut self.reply_reader {
+                    reader.event(&event, at);
+                }
+            }
+            (Side::Request, MessageContent::Bytes(bytes)) => {
+                if let Some(reader) = &mut self.request_reader {
+                    reader.bytes(&bytes);
+                }
+            }
+            (Side::Response, MessageContent::Bytes(bytes)) => {
+                if let Some(reader) = &mut self.reply_reader {
+                    reader.bytes(&bytes, at);
+                }
+            }
+            (Side::Request, MessageContent::Gap) => {
+                if let Some(reader) = &mut self.request_reader {
+                    reader.gap();
+                }
+            }
+            (Side::Response, MessageContent::Gap) => {
+                if let Some(reader) = &mut self.reply_reader {
+                    reader.gap();
+                }
+            }
             (_, MessageContent::Upgraded) => {
                 let outcome = Outcome::Upgraded;
                 return Step::Over { at, outcome };
@@ -62,6 +113,7 @@ impl OpenExchange {
             (Side::Request, MessageContent::End(end) | MessageContent::Cut(end, _)) => {
                 self.request_body = end.body;
                 self.is_request_over = true;
+                self.understand(at, out);
                 if let Some(answered_at) = self.answered_at {
                     return Step::Over {
                         at: answered_at.max(end.body.last_at),
@@ -82,13 +134,7 @@ impl OpenExchange {
                 self.end_response(end);
                 return self.cut(end, reason, at);
             }
-            (
-                _,
-                MessageContent::Request(_)
-                | MessageContent::Bytes(_)
-                | MessageContent::Gap
-                | MessageContent::Event(_),
-            ) => {}
+            (_, MessageContent::Request(_)) | (Side::Request, MessageContent::Event(_)) => {}
         }
         Step::Open
     }
@@ -113,9 +159,25 @@ impl OpenExchange {
         (end.at, outcome)
     }
 
+    /// Tells what the request means, as far as its body was read, if it is not told yet.
+    pub fn understand(&mut self, at: Nanos, out: &mut Vec<ExchangeEvent>) {
+        if let Some(reader) = self.request_reader.take() {
+            self.operation = reader.finish().map(Arc::new);
+            out.push(ExchangeEvent::Understood {
+                id: self.request.id,
+                at,
+                operation: self.operation.clone(),
+            });
+        }
+    }
+
     /// The exchange, over.
     pub fn into_exchange(self, ended_at: Nanos, outcome: Outcome) -> Exchange {
+        let is_whole = outcome == Outcome::Complete;
+        let reply = self.reply_reader.and_then(|reader| reader.finish(is_whole));
         Exchange {
+            operation: self.operation,
+            reply,
             request: self.request,
             request_body: self.request_body,
             response: self.response,
@@ -125,12 +187,13 @@ impl OpenExchange {
     }
 
     fn respond(&mut self, head: ResponseHead, out: &mut Vec<ExchangeEvent>) {
+        self.understand(head.at, out);
         out.push(ExchangeEvent::Responding {
             id: self.request.id,
             at: head.at,
             actor: head.actor,
         });
-        self.response = Some(Response {
+        let response = Response {
             actor: head.actor,
             at: head.at,
             status: head.status,
@@ -138,7 +201,11 @@ impl OpenExchange {
             body: Body::default(),
             first_body_at: None,
             events: None,
-        });
+        };
+        if let Some(operation) = &self.operation {
+            self.reply_reader = ReplyReader::of(operation, &response);
+        }
+        self.response = Some(response);
     }
 
     fn count_event(&mut self, at: Nanos) {

@@ -1,8 +1,8 @@
 //! What is watched, and who is reconciled when it changes.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -46,8 +46,7 @@ pub struct Caches {
     routes: Option<Store<DynamicObject>>,
     /// Whether the cluster serves HTTPRoutes.
     routes_served: Arc<AtomicBool>,
-    runtimes: Arc<Mutex<Arc<Runtimes>>>,
-    runtimes_store: Store<ConfigMap>,
+    runtimes: Store<ConfigMap>,
     synced: Arc<AtomicBool>,
     became_synced: Arc<Notify>,
 }
@@ -105,8 +104,7 @@ impl Caches {
             owned: owned.iter().map(|watch| watch.store.clone()).collect(),
             routes: routes.as_ref().map(|watch| watch.store.clone()),
             routes_served: Arc::default(),
-            runtimes: Arc::default(),
-            runtimes_store: runtimes_watch.store.clone(),
+            runtimes: runtimes_watch.store.clone(),
             synced: Arc::default(),
             became_synced: Arc::default(),
         };
@@ -158,17 +156,10 @@ impl Caches {
                 add_owner(&to, object)
             }));
         }
-        let (to, runtimes) = (Arc::clone(queue), Arc::clone(&caches.runtimes));
-        let (store, servers) = (caches.runtimes_store.clone(), caches.servers.clone());
+        let (to, servers) = (Arc::clone(queue), caches.servers.clone());
         tasks.spawn(runtimes_watch.run(
             |_| {},
             move |_: &ConfigMap| {
-                let map = store.state().into_iter().next();
-                let text = map
-                    .as_ref()
-                    .and_then(|map| map.data.as_ref()?.get(RUNTIMES_KEY));
-                let parsed = text.map_or_else(Runtimes::default, |text| Runtimes::parse(text));
-                *runtimes.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(parsed);
                 for server in servers
                     .state()
                     .iter()
@@ -189,7 +180,7 @@ impl Caches {
             self.servers.clone(),
             self.models.clone(),
         );
-        let (owned, runtimes) = (self.owned.clone(), self.runtimes_store.clone());
+        let (owned, runtimes) = (self.owned.clone(), self.runtimes.clone());
         let (synced, became_synced) = (Arc::clone(&self.synced), Arc::clone(&self.became_synced));
         async move {
             let mut ready = agents.wait_until_ready().await.is_ok()
@@ -219,9 +210,14 @@ impl Caches {
         }
     }
 
-    /// The registry of runtimes as it is now.
-    pub fn runtimes(&self) -> Arc<Runtimes> {
-        Arc::clone(&self.runtimes.lock().unwrap_or_else(PoisonError::into_inner))
+    /// The registry of runtimes as it is now. It is read anew each time: it is small, and what was
+    /// read before could be older than the cache.
+    pub fn runtimes(&self) -> Runtimes {
+        let map = self.runtimes.state().into_iter().next();
+        let text = map
+            .as_ref()
+            .and_then(|map| map.data.as_ref()?.get(RUNTIMES_KEY));
+        text.map_or_else(Runtimes::default, |text| Runtimes::parse(text))
     }
 
     /// Whether the cluster serves HTTPRoutes.

@@ -6,7 +6,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Metric, Registry};
 
 /// Labels of counts by kind and result.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -45,6 +45,8 @@ pub struct Metrics {
     registry: Registry,
     /// Reconciles.
     pub reconciles: Family<ByResult, Counter>,
+    /// Reconciles that are at work now.
+    pub running: Gauge,
     /// How long they took, in seconds.
     pub durations: Family<ByComponent, Histogram, fn() -> Histogram>,
     /// Resources that wait to be reconciled.
@@ -58,54 +60,60 @@ pub struct Metrics {
 }
 
 impl Default for Metrics {
+    /// All at zero.
     fn default() -> Self {
         let mut registry = Registry::with_prefix("kaos_operator");
+        let all = &mut registry;
         // From 1 ms (nothing to do) to 8 s (an API server that throttles).
         let histogram: fn() -> Histogram = || Histogram::new(exponential_buckets(0.001, 2.0, 14));
-        let metrics = Self {
-            reconciles: Family::default(),
-            durations: Family::new_with_constructor(histogram),
-            queue_depth: Gauge::default(),
-            writes: Family::default(),
-            watch_errors: Family::default(),
-            leader: Gauge::default(),
-            registry: Registry::default(),
-        };
-        registry.register(
-            "reconciles",
-            "Reconciles by result",
-            metrics.reconciles.clone(),
-        );
-        registry.register(
-            "reconcile_duration_seconds",
-            "How long a reconcile took",
-            metrics.durations.clone(),
-        );
-        registry.register(
-            "queue_depth",
-            "Resources that wait to be reconciled",
-            metrics.queue_depth.clone(),
-        );
-        registry.register(
-            "writes",
-            "Accepted writes to the API server",
-            metrics.writes.clone(),
-        );
-        registry.register(
-            "watch_errors",
-            "Watches that failed and were started again",
-            metrics.watch_errors.clone(),
-        );
-        registry.register(
-            "leader",
-            "1 where this replica leads",
-            metrics.leader.clone(),
-        );
+        let durations = Family::new_with_constructor(histogram);
         Self {
+            reconciles: add(all, "reconciles", "Reconciles by result", Family::default()),
+            running: add(
+                all,
+                "running_reconciles",
+                "Reconciles that are at work now",
+                Gauge::default(),
+            ),
+            durations: add(
+                all,
+                "reconcile_duration_seconds",
+                "How long a reconcile took",
+                durations,
+            ),
+            queue_depth: add(
+                all,
+                "queue_depth",
+                "Resources that wait to be reconciled",
+                Gauge::default(),
+            ),
+            writes: add(
+                all,
+                "writes",
+                "Accepted writes to the API server",
+                Family::default(),
+            ),
+            watch_errors: add(
+                all,
+                "watch_errors",
+                "Watches that failed and were started again",
+                Family::default(),
+            ),
+            leader: add(
+                all,
+                "leader",
+                "1 where this replica leads",
+                Gauge::default(),
+            ),
             registry,
-            ..metrics
         }
     }
+}
+
+/// Registers a metric under its name.
+fn add<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+    registry.register(name, help, metric.clone());
+    metric
 }
 
 impl Metrics {

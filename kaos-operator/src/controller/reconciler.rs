@@ -12,6 +12,7 @@ use kube::runtime::controller::Action;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, ResourceExt};
+use prometheus_client::metrics::gauge::Gauge;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
@@ -176,6 +177,8 @@ pub async fn reconcile<K: Reconciled>(
 ) -> Result<Action, Infallible> {
     let started = Instant::now();
     let namespace = resource.namespace().unwrap_or_default();
+    // Counted before it leaves the queue, so that it is in one of the two gauges at any time.
+    let _running = Running::new(&context.metrics);
     context.queue.taken::<K>(&namespace, &resource.name_any());
     // What changed before it was taken was not queued again: take the newest.
     let newest = K::store(&context.caches).get(&ObjectRef::from_obj(resource.as_ref()));
@@ -187,6 +190,22 @@ pub async fn reconcile<K: Reconciled>(
     let span = spans::reconcile(resource.as_ref());
     let action = reconcile_and_report(resource.as_ref(), &namespace, started, &context);
     Ok(action.instrument(span).await)
+}
+
+/// Counts a reconcile as running until it ends, or is dropped at the end of the process.
+struct Running(Gauge);
+
+impl Running {
+    fn new(metrics: &Metrics) -> Self {
+        metrics.running.inc();
+        Self(metrics.running.clone())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 /// For kube, whose reconciles can fail.

@@ -1,22 +1,24 @@
 //! A kube-apiserver and an etcd of one's own, with the chart installed.
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::ServiceAccount;
-use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
+use kaos_operator::api::{Agent, McpServer, ModelApi};
+use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::GroupVersionKind;
 use kube::discovery::oneshot::pinned_kind;
-use kube::{Client, Config, ResourceExt as _};
+use kube::{Client, Config, Resource, ResourceExt as _};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::eventually;
+use super::machine::{Running, free_port, last_lines, tool, write};
 
 /// Namespace of the operator.
 pub const SYSTEM: &str = "kaos-system";
@@ -35,10 +37,11 @@ rules:
 
 /// A control plane that ends with it.
 pub struct ControlPlane {
+    // In the order in which they end.
+    controller_manager: Option<Running>,
+    api_server: Running,
+    _etcd: Running,
     directory: TempDir,
-    etcd: Child,
-    api_server: Child,
-    controller_manager: Option<Child>,
     etcd_port: u16,
     port: u16,
     /// As administrator.
@@ -73,7 +76,7 @@ impl ControlPlane {
         );
         write(path, "audit.yaml", AUDIT_POLICY);
         let (etcd_port, port) = (free_port(), free_port());
-        let etcd = start(
+        let etcd = Running::start(
             path,
             "etcd",
             Command::new(tool("etcd-3.6.8/etcd")).args([
@@ -87,10 +90,10 @@ impl ControlPlane {
         let api_server = start_api_server(path, etcd_port, port);
         let client = wait_until_ready(path, port).await;
         let mut plane = Self {
-            directory,
-            etcd,
-            api_server,
             controller_manager: None,
+            api_server,
+            _etcd: etcd,
+            directory,
             etcd_port,
             port,
             client,
@@ -106,7 +109,7 @@ impl ControlPlane {
         let kubeconfig = kubeconfig(path, self.port, ADMIN_TOKEN);
         let file = write(path, "admin.json", &kubeconfig);
         let program = tool("kubernetes-1.36.3/kube-controller-manager");
-        self.controller_manager = Some(start(
+        self.controller_manager = Some(Running::start(
             path,
             "controller-manager",
             Command::new(program).args([
@@ -120,13 +123,14 @@ impl ControlPlane {
 
     /// Kills the API server.
     pub fn stop_api_server(&mut self) {
-        end(&mut self.api_server);
+        self.api_server.end();
     }
 
     /// Starts it again on the same port, with the same data.
     pub async fn start_api_server(&mut self) {
         self.api_server = start_api_server(self.directory.path(), self.etcd_port, self.port);
         self.client = wait_until_ready(self.directory.path(), self.port).await;
+        self.wait_for_definitions().await;
     }
 
     async fn install(&mut self, values: &[&str]) {
@@ -137,10 +141,14 @@ impl ControlPlane {
         for document in documents(&text) {
             self.apply(&document).await;
         }
-        let client = self.client.clone();
-        eventually("the definitions are served", || {
-            let api = Api::<kaos_operator::api::Agent>::all(client.clone());
-            async move { api.list(&Default::default()).await.is_ok() }
+        self.wait_for_definitions().await;
+    }
+
+    async fn wait_for_definitions(&self) {
+        eventually("the definitions are served", || async {
+            is_served::<Agent>(&self.client).await
+                && is_served::<McpServer>(&self.client).await
+                && is_served::<ModelApi>(&self.client).await
         })
         .await;
     }
@@ -238,19 +246,17 @@ impl ControlPlane {
     }
 }
 
-impl Drop for ControlPlane {
-    fn drop(&mut self) {
-        if let Some(child) = &mut self.controller_manager {
-            end(child);
-        }
-        end(&mut self.api_server);
-        end(&mut self.etcd);
-    }
+async fn is_served<K>(client: &Client) -> bool
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
+{
+    let api = Api::<K>::all(client.clone());
+    api.list(&ListParams::default()).await.is_ok()
 }
 
-fn start_api_server(path: &Path, etcd_port: u16, port: u16) -> Child {
+fn start_api_server(path: &Path, etcd_port: u16, port: u16) -> Running {
     let file = |name: &str| path.join(name).display().to_string();
-    start(
+    Running::start(
         path,
         "apiserver",
         Command::new(tool("kubernetes-1.36.3/kube-apiserver")).args([
@@ -303,12 +309,6 @@ async fn wait_until_ready(path: &Path, port: u16) -> Client {
     client
 }
 
-fn last_lines(path: &Path) -> String {
-    let text = fs::read_to_string(path).unwrap_or_default();
-    let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(20)..].join("\n")
-}
-
 /// The API server signs its own certificate, which then is the authority.
 fn kubeconfig(path: &Path, port: u16, token: &str) -> String {
     let authority = path.join("certificates/apiserver.crt");
@@ -346,55 +346,6 @@ pub fn documents(yaml: &str) -> Vec<Value> {
     documents.into_iter().filter(Value::is_object).collect()
 }
 
-/// A program that `cargo xtask setup --cluster` built.
-fn tool(path: &str) -> PathBuf {
-    let cache = std::env::var_os("XDG_CACHE_HOME").filter(|value| !value.is_empty());
-    let cache = cache.map(PathBuf::from).unwrap_or_else(|| {
-        let home = std::env::home_dir().expect("a home directory");
-        home.join(".cache")
-    });
-    let tool = cache.join("kaos").join(path);
-    assert!(
-        tool.exists(),
-        "{} is missing; type: cargo xtask setup --cluster",
-        tool.display()
-    );
-    tool
-}
-
-/// Starts a program with its output in a file of its name.
-pub fn start(path: &Path, name: &str, command: &mut Command) -> Child {
-    let open = fs::File::options()
-        .create(true)
-        .append(true)
-        .open(path.join(format!("{name}.log")));
-    let log = open.expect("a log file");
-    command
-        .stdin(Stdio::null())
-        .stdout(log.try_clone().expect("a second handle of the log file"))
-        .stderr(log)
-        .spawn()
-        .unwrap_or_else(|error| panic!("{name} does not start: {error}"))
-}
-
-/// Kills a program that we started.
-pub fn end(child: &mut Child) {
-    // It fails only where the program has ended already.
-    let _ = child.kill();
-    let _ = child.wait();
-}
-
-/// A port that was free just now.
-pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("its address").port()
-}
-
-fn write(directory: &Path, name: &str, text: &str) -> PathBuf {
-    let path = directory.join(name);
-    fs::write(&path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    path
-}
-
-/// How long anything may take: an API server starts within 10 s, on a loaded machine later.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// How long anything may take that a test waits for: an API server starts within 10 s, on a loaded
+/// machine much later.
+pub const PATIENCE: Duration = Duration::from_secs(180);

@@ -10,36 +10,30 @@ use serde_json::json;
 use super::control_plane::ControlPlane;
 use super::operator::Operator;
 use super::{
-    environment, eventually, make_available, namespace, resource, wait_for, wait_for_phase,
-    wait_until_gone,
+    environment, eventually, make_available, namespace, resource, wait_for, wait_for_message,
+    wait_for_phase, wait_until_gone,
 };
 
 #[tokio::test]
 #[ignore = "cluster: needs a control plane"]
 async fn resources_become_ready_and_then_nothing_is_written() {
     let plane = ControlPlane::start(&[]).await;
-    let _operator = Operator::start(&plane, "first").await;
+    let operator = Operator::start(&plane, "first").await;
     let manifests = include_str!("../manifests/echo-agent.yaml");
     plane.apply_yaml(manifests).await;
     let agents: Api<Agent> = Api::namespaced(plane.client.clone(), "simple");
     let servers: Api<McpServer> = Api::namespaced(plane.client.clone(), "simple");
     let models: Api<ModelApi> = Api::namespaced(plane.client.clone(), "simple");
 
-    let waiting = wait_for_phase(&agents, "echo-agent", "Waiting").await;
-    assert_eq!(waiting, "ModelAPI models is not ready");
+    let message = "ModelAPI models is not ready";
+    wait_for_message(&agents, "echo-agent", "Waiting", message).await;
     make_available(&plane, "simple", "modelapi-models").await;
     wait_for_phase(&models, "models", "Ready").await;
     make_available(&plane, "simple", "mcpserver-echo").await;
     wait_for_phase(&servers, "echo", "Ready").await;
     make_available(&plane, "simple", "agent-echo-agent").await;
-    wait_for_phase(&agents, "echo-agent", "Ready").await;
-
-    let status = agents
-        .get("echo-agent")
-        .await
-        .expect("the agent")
-        .status
-        .expect("a status");
+    let agent = wait_for_phase(&agents, "echo-agent", "Ready").await;
+    let status = agent.status.expect("a status");
     assert!(status.ready);
     assert_eq!(
         status.endpoint.as_deref(),
@@ -52,7 +46,8 @@ async fn resources_become_ready_and_then_nothing_is_written() {
     );
 
     // A change that concerns nobody reconciles all again, and writes nothing.
-    let before = settled(&plane).await;
+    let reconciles = operator.idle().await;
+    let before = plane.writes();
     for (kind, name) in [
         ("agents", "echo-agent"),
         ("mcpservers", "echo"),
@@ -66,20 +61,15 @@ async fn resources_become_ready_and_then_nothing_is_written() {
             _ => drop(models.patch(name, &params, &label).await.expect("a label")),
         }
     }
-    let after = settled(&plane).await;
+    eventually("all are reconciled again", || async {
+        let now = operator.idle().await;
+        let mut again = reconciles.iter().map(|(kind, count)| now[kind] > *count);
+        again.all(|again| again)
+    })
+    .await;
+    let after = plane.writes();
     assert_eq!(after[before.len()..], []);
     assert!(after.iter().all(|write| write.code < 400), "{after:#?}");
-}
-
-/// The writes, once none has been added for a while.
-async fn settled(plane: &ControlPlane) -> Vec<super::control_plane::Write> {
-    loop {
-        let writes = plane.writes();
-        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
-        if plane.writes() == writes {
-            return writes;
-        }
-    }
 }
 
 #[tokio::test]
@@ -306,8 +296,7 @@ async fn a_bad_spec_fails_and_the_last_good_deployment_stays() {
         ),
     ] {
         plane.apply(&with(bad)).await;
-        let said = wait_for_phase(&agents, "a", "Failed").await;
-        assert!(said.contains(message), "{said}");
+        wait_for_message(&agents, "a", "Failed", message).await;
         let now = deployments.get("agent-a").await.expect("the Deployment");
         assert_eq!(
             now.metadata.generation, good.metadata.generation,

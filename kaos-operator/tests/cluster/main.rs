@@ -6,6 +6,7 @@
 mod chart;
 mod control_plane;
 mod lifecycle;
+mod machine;
 mod merge;
 mod operator;
 mod own_telemetry;
@@ -15,7 +16,7 @@ mod scale;
 mod schema;
 mod telemetry;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::api::apps::v1::Deployment;
 use kaos_operator::api::Component;
@@ -27,13 +28,22 @@ use self::control_plane::{ControlPlane, PATIENCE};
 
 /// Waits until something holds.
 pub async fn eventually<F: Future<Output = bool>>(what: &str, check: impl Fn() -> F) {
+    eventually_within(PATIENCE, what, check).await;
+}
+
+/// Waits until something holds that takes its time.
+pub async fn eventually_within<F: Future<Output = bool>>(
+    patience: Duration,
+    what: &str,
+    check: impl Fn() -> F,
+) {
     let started = Instant::now();
     while !check().await {
         assert!(
-            started.elapsed() < PATIENCE,
-            "not within {PATIENCE:?}: {what}"
+            started.elapsed() < patience,
+            "not within {patience:?}: {what}"
         );
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
@@ -52,27 +62,33 @@ where
                 "not within {PATIENCE:?}: {name} is {object:#?}"
             ),
         }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
-/// Waits until a resource is in a phase, and returns its message.
-pub async fn wait_for_phase<K>(api: &Api<K>, name: &str, phase: &str) -> String
+/// Waits until a resource is in a phase, as of its newest generation.
+pub async fn wait_for_phase<K>(api: &Api<K>, name: &str, phase: &str) -> K
 where
     K: Component + Clone + DeserializeOwned + std::fmt::Debug,
 {
-    let resource = wait_for(api, name, |resource| {
-        let status = resource.status();
-        status.is_some_and(|status| {
+    wait_for_message(api, name, phase, "").await
+}
+
+/// Waits until a resource is in a phase, as of its newest generation, and says why in a message
+/// that contains `part`. A phase may have had other reasons before.
+pub async fn wait_for_message<K>(api: &Api<K>, name: &str, phase: &str, part: &str) -> K
+where
+    K: Component + Clone + DeserializeOwned + std::fmt::Debug,
+{
+    wait_for(api, name, |resource| {
+        resource.status().is_some_and(|status| {
+            let message = status.message.as_deref().unwrap_or_default();
             format!("{:?}", status.phase) == phase
                 && status.observed_generation == resource.meta().generation
+                && message.contains(part)
         })
     })
-    .await;
-    resource
-        .status()
-        .and_then(|status| status.message.clone())
-        .unwrap_or_default()
+    .await
 }
 
 /// Waits until an object is gone.

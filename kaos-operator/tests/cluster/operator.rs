@@ -1,21 +1,26 @@
 //! The operator as a process, with the rights and the settings that the chart gives it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::PathBuf;
-use std::process::{Child, Command};
-use std::time::Duration;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 
-use super::control_plane::{ControlPlane, SYSTEM, end, free_port, start};
+use super::control_plane::{ControlPlane, PATIENCE, SYSTEM};
 use super::eventually;
+use super::machine::{Running, free_port};
+
+/// How long it may take to answer to one request; whoever waits for something asks again.
+const ANSWER: Duration = Duration::from_secs(10);
 
 /// An operator that ends with it.
 pub struct Operator {
-    child: Child,
+    process: Running,
     port: u16,
     log: PathBuf,
 }
@@ -35,7 +40,7 @@ impl Operator {
             .expect("the chart's settings");
         let port = free_port();
         let kubeconfig = plane.operator_kubeconfig(name).await;
-        let child = start(
+        let process = Running::start(
             plane.directory(),
             name,
             Command::new(env!("CARGO_BIN_EXE_kaos-operator"))
@@ -48,7 +53,7 @@ impl Operator {
                 .envs(other.iter().copied()),
         );
         let operator = Self {
-            child,
+            process,
             port,
             log: plane.directory().join(format!("{name}.log")),
         };
@@ -64,6 +69,7 @@ impl Operator {
     /// Answer to an HTTP request, with its head.
     pub fn get(&self, path: &str) -> Option<String> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+        stream.set_read_timeout(Some(ANSWER)).ok()?;
         let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).ok()?;
         let mut answer = String::new();
@@ -77,9 +83,25 @@ impl Operator {
         metrics.contains("\nkaos_operator_leader 1\n")
     }
 
+    /// Waits until nothing waits to be reconciled and nothing is being reconciled, and returns how
+    /// often each component has been.
+    pub async fn idle(&self) -> BTreeMap<String, u64> {
+        let started = Instant::now();
+        loop {
+            let metrics = self.get("/metrics").unwrap_or_default();
+            if metrics.contains("\nkaos_operator_queue_depth 0\n")
+                && metrics.contains("\nkaos_operator_running_reconciles 0\n")
+            {
+                return reconciles(&metrics);
+            }
+            assert!(started.elapsed() < PATIENCE, "it is never idle: {metrics}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     /// Resident memory in MiB.
     pub fn resident(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()));
         let status = status.expect("the operator runs");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let kilobytes = line.and_then(|line| line.trim().split(' ').next()?.parse::<u64>().ok());
@@ -88,22 +110,23 @@ impl Operator {
 
     /// Asks it to end, and waits until it has.
     pub async fn terminate(&mut self) {
-        let pid = self.child.id().to_string();
+        let pid = self.process.id().to_string();
         let status = Command::new("kill").args(["-TERM", &pid]).status();
         assert!(status.is_ok_and(|status| status.success()));
-        for _ in 0..200 {
-            if let Ok(Some(status)) = self.child.try_wait() {
+        let started = Instant::now();
+        loop {
+            if let Some(status) = self.process.ended() {
                 assert!(status.success(), "{status}: {}", self.log());
                 return;
             }
+            assert!(started.elapsed() < PATIENCE, "it does not end");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        panic!("the operator does not end: {}", self.log());
     }
 
     /// Kills it.
     pub fn kill(&mut self) {
-        end(&mut self.child);
+        self.process.end();
     }
 
     /// What it has logged.
@@ -114,9 +137,22 @@ impl Operator {
 
 impl Drop for Operator {
     fn drop(&mut self) {
-        end(&mut self.child);
         if std::thread::panicking() {
             eprintln!("--- log of the operator ---\n{}", self.log());
         }
     }
+}
+
+/// Reconciles by component, whatever came of them, from the text of `/metrics`.
+fn reconciles(metrics: &str) -> BTreeMap<String, u64> {
+    let mut counts = BTreeMap::new();
+    for line in metrics.lines() {
+        let Some(rest) = line.strip_prefix("kaos_operator_reconciles_total{component=\"") else {
+            continue;
+        };
+        let component = rest.split('"').next().unwrap_or_default();
+        let count = rest.rsplit(' ').next().and_then(|count| count.parse().ok());
+        *counts.entry(component.to_owned()).or_default() += count.unwrap_or(0_u64);
+    }
+    counts
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -146,10 +147,13 @@ async fn check(
 
     let uid = servers.get(name).await.expect("the server").uid();
     let spans = collector.spans();
-    let reconcile_of = |name: &str| -> &Span {
+    // The one that told of its outcome: an attempt before it may have failed.
+    let reconcile_of = |name: &str, outcome: &str| -> &Span {
         let named = spans.iter().find(|span| {
             let attributes = attributes(&span.attributes);
-            span.name == "reconcile" && attributes["k8s.object.name"] == name
+            span.name == "reconcile"
+                && attributes["k8s.object.name"] == name
+                && attributes["kaos.reconcile.outcome"] == outcome
         });
         named.unwrap_or_else(|| panic!("no reconcile of {name} in {spans:#?}"))
     };
@@ -160,7 +164,7 @@ async fn check(
         found.unwrap_or_else(|| panic!("no {write} in {spans:#?}"))
     };
 
-    let reconcile = reconcile_of(name);
+    let reconcile = reconcile_of(name, "applied");
     assert_eq!(reconcile.parent_span_id, [0_u8; 0]);
     assert_eq!(status(reconcile), StatusCode::Unset);
     let expected = json!({
@@ -193,17 +197,13 @@ async fn check(
         .filter(|line| {
             line["message"] == "applied" && line["kind"] == "Deployment" && line["name"] == object
         })
+        .filter(|line| line["trace_id"] == hex(&reconcile.trace_id))
         .collect();
     assert_eq!(applied.len(), 1, "{log}");
-    assert_eq!(applied[0]["trace_id"], hex(&reconcile.trace_id));
     assert_eq!(applied[0]["span_id"], hex(&reconcile.span_id));
 
-    let reconcile = reconcile_of(&refused);
-    let outcome = &attributes(&reconcile.attributes)["kaos.reconcile.outcome"];
-    assert_eq!(
-        (outcome, status(reconcile)),
-        (&json!("invalid"), StatusCode::Unset)
-    );
+    let reconcile = reconcile_of(&refused, "invalid");
+    assert_eq!(status(reconcile), StatusCode::Unset);
     let refusal = write(reconcile, "apply Deployment");
     assert_eq!(status(refusal), StatusCode::Error);
     assert_eq!(attributes(&refusal.attributes)["error.type"], "422");
@@ -252,6 +252,8 @@ async fn telemetry_that_nobody_takes_does_not_keep_the_operator_from_ending() {
         let variables = [
             ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
             ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+            // Nothing is sent before the end.
+            ("OTEL_BSP_SCHEDULE_DELAY", "3600000"),
         ];
         let name = protocol.replace('/', "-");
         let mut operator = Operator::start_with(&plane, &name, &variables).await;
@@ -292,10 +294,6 @@ async fn telemetry_of_a_reconcile_that_fails() {
     let (params, read) = (PatchParams::default(), Patch::Merge(&read));
     let patched = roles.patch("kaos-operator", &params, &read).await;
     patched.expect("the chart's role");
-    let spec = json!({"runtime": "custom", "container": {"image": "t:1"}});
-    plane
-        .apply(&resource("MCPServer", NAMESPACE, "s", spec))
-        .await;
     let failure = || {
         let log = operator.log();
         let mut lines = log
@@ -303,7 +301,16 @@ async fn telemetry_of_a_reconcile_that_fails() {
             .filter_map(|line| serde_json::from_str::<Value>(line).ok());
         lines.find(|line| line["message"] == "a reconcile failed; trying again")
     };
-    eventually("a reconcile fails", || async { failure().is_some() }).await;
+    // The API server may take a moment to see the new role: there is something to write each time.
+    let attempts = AtomicU32::new(0);
+    eventually("a reconcile fails", || async {
+        let image = format!("t:{}", attempts.fetch_add(1, Ordering::Relaxed));
+        let spec = json!({"runtime": "custom", "container": {"image": image}});
+        let server = resource("MCPServer", NAMESPACE, "s", spec);
+        plane.apply(&server).await;
+        failure().is_some()
+    })
+    .await;
     let line = failure().expect("a line");
     operator.terminate().await;
 

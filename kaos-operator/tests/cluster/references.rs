@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::control_plane::{ControlPlane, SYSTEM};
 use super::operator::Operator;
-use super::{environment, eventually, namespace, resource, wait_for, wait_for_phase};
+use super::{environment, namespace, resource, wait_for, wait_for_message, wait_for_phase};
 
 #[tokio::test]
 #[ignore = "cluster: needs a control plane"]
@@ -24,19 +24,13 @@ async fn references_may_be_late_missing_and_changed() {
         resource("Agent", "refs", name, spec)
     };
     plane.apply(&agent("lead", &["peer"])).await;
-    assert_eq!(
-        wait_for_phase(&agents, "lead", "Waiting").await,
-        "ModelAPI m does not exist"
-    );
+    wait_for_message(&agents, "lead", "Waiting", "ModelAPI m does not exist").await;
     let model = |models: &[&str]| {
         let spec = json!({"mode": "Proxy", "proxyConfig": {"models": models}});
         resource("ModelAPI", "refs", "m", spec)
     };
     plane.apply(&model(&["a"])).await;
-    eventually("the agent waits for the next", || async {
-        wait_for_phase(&agents, "lead", "Waiting").await == "MCPServer t does not exist"
-    })
-    .await;
+    wait_for_message(&agents, "lead", "Waiting", "MCPServer t does not exist").await;
     let tools = json!({"runtime": "custom", "container": {"image": "t:1"}});
     plane
         .apply(&resource("MCPServer", "refs", "t", tools))
@@ -79,11 +73,8 @@ async fn references_may_be_late_missing_and_changed() {
 
     // The ModelAPI changes what it serves, and how; then it goes away.
     plane.apply(&model(&["b"])).await;
-    let said = wait_for_phase(&agents, "lead", "Failed").await;
-    assert!(
-        said.contains("model \"a\" is not served by ModelAPI m, which serves b"),
-        "{said}"
-    );
+    let message = "model \"a\" is not served by ModelAPI m, which serves b";
+    wait_for_message(&agents, "lead", "Failed", message).await;
     let hosted = json!({"mode": "Hosted", "hostedConfig": {"model": "a"}});
     plane
         .apply(&resource("ModelAPI", "refs", "m", hosted))
@@ -97,10 +88,7 @@ async fn references_may_be_late_missing_and_changed() {
         .delete("m", &DeleteParams::default())
         .await
         .expect("a deletion");
-    assert_eq!(
-        wait_for_phase(&agents, "lead", "Waiting").await,
-        "ModelAPI m does not exist"
-    );
+    wait_for_message(&agents, "lead", "Waiting", "ModelAPI m does not exist").await;
 }
 
 #[tokio::test]
@@ -116,11 +104,8 @@ async fn a_changed_registry_reaches_those_that_name_the_runtime() {
     plane.apply(&server("own")).await;
     plane.apply(&server("kubernetes")).await;
     let kubernetes = wait_for(&deployments, "mcpserver-kubernetes", |_| true).await;
-    let said = wait_for_phase(&servers, "own", "Waiting").await;
-    assert_eq!(
-        said,
-        "runtime \"own\" is not in ConfigMap kaos-mcp-runtimes; it has: kubernetes, python-string, slack"
-    );
+    let message = "runtime \"own\" is not in ConfigMap kaos-mcp-runtimes; it has: kubernetes, python-string, slack";
+    wait_for_message(&servers, "own", "Waiting", message).await;
     let registry = maps.get("kaos-mcp-runtimes").await.expect("the registry");
     let text = registry.data.expect("data")["runtimes.yaml"].clone();
     let set = |text: String| Patch::Merge(json!({"data": {"runtimes.yaml": text}}));
@@ -139,9 +124,6 @@ async fn a_changed_registry_reaches_those_that_name_the_runtime() {
     maps.patch("kaos-mcp-runtimes", &params, &set("runtimes: [".to_owned()))
         .await
         .expect("nonsense");
-    let said = wait_for_phase(&servers, "own", "Waiting").await;
-    assert!(
-        said.starts_with("runtimes.yaml of ConfigMap kaos-mcp-runtimes cannot be read"),
-        "{said}"
-    );
+    let message = "runtimes.yaml of ConfigMap kaos-mcp-runtimes cannot be read";
+    wait_for_message(&servers, "own", "Waiting", message).await;
 }

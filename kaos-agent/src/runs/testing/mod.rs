@@ -66,6 +66,7 @@ impl RequestBuilder {
             version: HttpVersion::Http11,
             headers: HeaderMap::new(),
             tls: false,
+            is_understood_later: false,
         };
         let builder = Self {
             request,
@@ -103,6 +104,12 @@ impl RequestBuilder {
 
     pub fn tls(mut self) -> Self {
         self.request.tls = true;
+        self
+    }
+
+    /// What it asks for is told after its start.
+    pub fn understood_later(mut self) -> Self {
+        self.request.is_understood_later = true;
         self
     }
 
@@ -181,6 +188,8 @@ impl RequestBuilder {
             response: Some(response),
             ended_at,
             outcome: Outcome::Complete,
+            operation: None,
+            reply: None,
         }
     }
 

@@ -1,0 +1,65 @@
+//! The Model Context Protocol: streamable HTTP of all revisions, and the older HTTP with SSE.
+
+/// Messages of one HTTP request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct McpRequest {
+    /// What the HTTP request is in the life of a session.
+    pub kind: McpKind,
+    /// The session that it names (`mcp-session-id`, or `session_id` of the older transport).
+    pub session_id: Option<String>,
+    /// `mcp-protocol-version`, or what `initialize` proposes.
+    pub protocol_version: Option<String>,
+    /// Its messages, in order: one, or those of a batch. At most [`MOST_MESSAGES`].
+    pub messages: Vec<McpMessage>,
+}
+
+/// Messages that are kept of one batch.
+pub const MOST_MESSAGES: usize = 64;
+
+/// What an HTTP request is in the life of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum McpKind {
+    /// POST: messages to the server.
+    Messages,
+    /// GET: the stream of the server's own messages, or of all its replies in the older transport.
+    Stream,
+    /// DELETE: the session ends.
+    End,
+}
+
+/// A message to a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct McpMessage {
+    /// Its method; a response to a request of the server has none.
+    pub method: Option<String>,
+    /// Its id as text; a notification has none.
+    pub id: Option<String>,
+    /// Name of the tool or the prompt (`params.name`).
+    pub name: Option<String>,
+    /// `params._meta.traceparent`, as sent.
+    pub traceparent: Option<String>,
+    /// `params._meta.tracestate`, as sent.
+    pub tracestate: Option<String>,
+}
+
+/// Messages of one HTTP response.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct McpReply {
+    /// The session that it begins (`mcp-session-id`).
+    pub session_id: Option<String>,
+    /// The protocol version that the server chose.
+    pub protocol_version: Option<String>,
+    /// Results, in the order in which they came, at most [`MOST_MESSAGES`].
+    pub results: Vec<McpResult>,
+}
+
+/// The answer to one message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct McpResult {
+    /// Id of the message that it answers, as text.
+    pub id: Option<String>,
+    /// A JSON-RPC error.
+    pub error: Option<super::RpcError>,
+    /// `isError`: the tool failed.
+    pub is_tool_error: bool,
+}
