@@ -2,6 +2,7 @@
 //!
 //! The command line (`cli`) makes these; nothing below it looks at arguments.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -22,6 +23,8 @@ pub struct LiveSettings {
     pub target: LiveTarget,
     /// Print all counters at exit and on SIGUSR1, in this format.
     pub stats: Option<StatsFormat>,
+    /// Where to serve `/healthz`, `/readyz` and `/metrics`.
+    pub listen: Option<SocketAddr>,
 }
 
 /// What becomes of what was seen.
@@ -66,6 +69,17 @@ pub struct Selectors {
     pub ports: Vec<u16>,
     /// Processes in these cgroups or below: absolute paths in the cgroup file system.
     pub cgroups: Vec<PathBuf>,
+    /// Pods of a node that are labelled for it, as the API server tells.
+    pub pods: Option<PodSelection>,
+}
+
+/// Which pods are observed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodSelection {
+    /// Those of this node.
+    pub node_name: String,
+    /// Containers that prepare a pod, too.
+    pub init_containers: bool,
 }
 
 /// How the kernel side is set up.

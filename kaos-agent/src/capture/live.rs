@@ -15,14 +15,15 @@ use super::event::{
 };
 use super::front_end::FrontEnd;
 use super::kernel::{Attached, Kernel};
+use super::pods::Pods;
 use super::processes;
+use super::python::Pythons;
+use super::python::finder::CONTEXT_MADE;
 use super::records::{ContextNews, Epoch, ProcessNews, Record, parse};
 use super::release;
 use super::ring::{Bell, Waiter};
 use super::selection;
 use super::uprobes::mappings::MappingWatch;
-use super::python::Pythons;
-use super::python::finder::CONTEXT_MADE;
 use super::uprobes::{FINDERS, Uprobes};
 use crate::health::counters::Counters;
 use crate::settings::{CaptureSettings, Selection};
@@ -53,6 +54,7 @@ pub struct Live {
     waiter: Waiter,
     poll_interval: Duration,
     selection: Selection,
+    pods: Option<Pods>,
     described: FxHashSet<Pid>,
     /// Selected when they ran already, and not described yet.
     found_running: Vec<Pid>,
@@ -113,6 +115,7 @@ impl Live {
             waiter,
             poll_interval: settings.poll_interval,
             selection,
+            pods: None,
             described: FxHashSet::default(),
             found_running: Vec::new(),
             rejected: FxHashSet::default(),
@@ -132,6 +135,11 @@ impl Live {
     /// The process is out of descriptors.
     pub fn bell(&self) -> io::Result<Bell> {
         self.waiter.bell()
+    }
+
+    /// Captures the pods that it is told of from now on. The selection must name pods.
+    pub fn follow_pods(&mut self, pods: Pods) {
+        self.pods = Some(pods);
     }
 
     /// Selects what matches and runs already, until a second look finds nothing new: what is
@@ -298,12 +306,31 @@ impl Live {
 
     fn describe(&mut self, pid: Pid, at: Nanos, events: &mut Vec<Event>) {
         if self.described.insert(pid) {
+            let info = processes::describe(pid);
+            if self
+                .pods
+                .as_ref()
+                .is_some_and(|pods| pods.excludes(&info.cgroup))
+            {
+                self.kernel.reject(pid);
+                self.uprobes.ended(pid);
+                self.pythons.ended(pid);
+                self.rejected.insert(pid);
+                return;
+            }
             self.counters.described_processes += 1;
             events.push(Event::Process(ProcessEvent {
                 at,
                 pid,
-                change: ProcessChange::Described(Box::new(processes::describe(pid))),
+                change: ProcessChange::Described(Box::new(info)),
             }));
+        }
+    }
+
+    fn news_of_pods(&mut self, events: &mut Vec<Event>) {
+        if let Some(pods) = &mut self.pods {
+            let running = pods.take_news(&mut self.kernel, events);
+            self.found_running.extend(running);
         }
     }
 }
@@ -316,6 +343,7 @@ impl FrontEnd for Live {
     fn read(&mut self, most: usize, events: &mut Vec<Event>) -> bool {
         self.housekeeping(events);
         self.uprobes.collect();
+        self.news_of_pods(events);
         // Before their data, since one may be killed before that is read.
         for pid in std::mem::take(&mut self.found_running) {
             self.describe(pid, monotonic(), events);
@@ -334,6 +362,12 @@ impl FrontEnd for Live {
             drop(item);
             match record {
                 Some(Record::Process(news)) => self.process_news(news, events),
+                Some(Record::Cgroup(made)) => {
+                    if let Some(pods) = &mut self.pods {
+                        let running = pods.cgroup_made(&made, &mut self.kernel);
+                        self.found_running.extend(running);
+                    }
+                }
                 Some(Record::Data(data, epoch)) if !self.rejected.contains(&data.pid) => {
                     self.describe(data.pid, data.at, events);
                     if data.label != Label::Unknown {
@@ -369,6 +403,8 @@ impl Counters for Live {
         self.uprobes.counters().visit(visit);
         self.pythons.counters().visit(visit);
         self.counters.visit(visit);
+        let refused = self.pods.as_ref().map_or(0, Pods::refused);
+        visit("capture.pod_cgroups_refused", refused);
     }
 }
 

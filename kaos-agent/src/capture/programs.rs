@@ -140,6 +140,18 @@ pub const UPROBES: &[ProgramSpec] = &[
         (6, 6),
         "the same, for those that use uvloop",
     ),
+    optional(
+        "uprobe",
+        "tls_enter",
+        (6, 3),
+        "nothing inside of TLS is seen",
+    ),
+    optional(
+        "uretprobe",
+        "tls_return",
+        (6, 3),
+        "nothing inside of TLS is seen",
+    ),
 ];
 
 /// Programs that are run when something is to be known of all threads.

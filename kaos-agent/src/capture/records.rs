@@ -5,9 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use bytes::Bytes;
 use kaos_ebpf::python::ThreadRecord;
 use kaos_ebpf::record::{
-    Change, ConnectionRecord, ContextRecord, DataHead, FAMILY_INET, FAMILY_INET6, FAMILY_UNIX,
-    FLAG_CANDIDATE, FLAG_END_OF_STREAM, FLAG_FIRST_CONTEXT, FLAG_LABELLED, FLAG_SENT,
-    FLAG_STREAM_START, Header, Kind, Life, ProcessRecord, Socket,
+    CgroupRecord, Change, ConnectionRecord, ContextRecord, DataHead, FAMILY_INET, FAMILY_INET6,
+    FAMILY_UNIX, FAMILY_UNKNOWN, FLAG_CANDIDATE, FLAG_END_OF_STREAM, FLAG_FIRST_CONTEXT,
+    FLAG_LABELLED, FLAG_SENT, FLAG_STREAM_START, Header, Kind, Life, ProcessRecord, Socket,
 };
 
 use super::event::{
@@ -26,6 +26,8 @@ pub enum Record {
     Process(ProcessNews),
     /// A Python context was made.
     Context(ContextNews),
+    /// A cgroup was made.
+    Cgroup(CgroupNews),
 }
 
 /// Changes when contexts of a Python process may have been made unseen.
@@ -48,6 +50,15 @@ pub struct ContextNews {
     pub epoch: Epoch,
     /// The process had none before, and it was not known where it would keep them.
     pub first: bool,
+}
+
+/// A new cgroup of the v2 hierarchy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CgroupNews {
+    /// Its id: the inode number of its directory.
+    pub id: u64,
+    /// Name of its directory, cut where it is longer than any that holds a pod's UID.
+    pub name: String,
 }
 
 /// News of a process, before user space has looked at it.
@@ -77,6 +88,8 @@ pub fn parse(bytes: &[u8]) -> Option<Record> {
         process(bytes).map(Record::Process)
     } else if header.kind == Kind::Context as u16 {
         context(bytes).map(Record::Context)
+    } else if header.kind == Kind::Cgroup as u16 {
+        cgroup(bytes).map(Record::Cgroup)
     } else {
         None
     }
@@ -165,6 +178,15 @@ fn process(bytes: &[u8]) -> Option<ProcessNews> {
     })
 }
 
+fn cgroup(bytes: &[u8]) -> Option<CgroupNews> {
+    let record: CgroupRecord = read(bytes)?;
+    let name = record.name.split(|byte| *byte == 0).next()?;
+    Some(CgroupNews {
+        id: record.id,
+        name: String::from_utf8_lossy(name).into_owned(),
+    })
+}
+
 fn endpoints(socket: &Socket) -> Option<Endpoints> {
     let address = |bytes: &[u8; 16], port| {
         let ip = match socket.family {
@@ -184,6 +206,7 @@ fn endpoints(socket: &Socket) -> Option<Endpoints> {
             local: name(&socket.local),
             remote: name(&socket.remote),
         }),
+        FAMILY_UNKNOWN if SocketId(socket.cookie).is_tls() => Some(Endpoints::Unknown),
         _ => None,
     }
 }
@@ -199,6 +222,7 @@ impl Plain for Header {}
 impl Plain for DataHead {}
 impl Plain for ConnectionRecord {}
 impl Plain for ProcessRecord {}
+impl Plain for CgroupRecord {}
 impl Plain for ContextRecord {}
 impl Plain for ThreadRecord {}
 

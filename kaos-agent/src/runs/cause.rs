@@ -182,10 +182,10 @@ mod tests {
         Call {
             id: ExchangeId(999),
             actor: Actor {
-            pid: 1,
-            tid: 1,
-            label: crate::capture::event::Label::Unknown,
-        },
+                pid: 1,
+                tid: 1,
+                label: crate::capture::event::Label::Unknown,
+            },
             at,
             key: None,
         }

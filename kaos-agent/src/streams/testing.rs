@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use crate::capture::event::{
-    ConnectionChange, ConnectionEvent, Data, Direction, Endpoints, Event, Label, Pid, ProcessChange,
-    ProcessEvent, SocketId,
+    ConnectionChange, ConnectionEvent, Data, Direction, Endpoints, Event, Label, Pid,
+    ProcessChange, ProcessEvent, SocketId,
 };
 use crate::time::Nanos;
 

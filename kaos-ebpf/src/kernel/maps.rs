@@ -9,6 +9,7 @@ use kaos_ebpf::settings::{SYSCALL_NUMBERS, defaults};
 use super::connections::Connection;
 use super::payload::Scratch;
 use super::python::{Label, Stream};
+use super::tls::{Call, TlsKey};
 
 /// Records for user space.
 #[map]
@@ -40,6 +41,15 @@ pub static CONNECTIONS: LruHashMap<u64, Connection> =
 #[map]
 pub static MUTED: LruHashMap<u64, u8> = LruHashMap::with_max_entries(defaults::CONNECTIONS, 0);
 
+/// TLS connections of selected processes.
+#[map]
+pub static TLS_CONNECTIONS: LruHashMap<TlsKey, Connection> =
+    LruHashMap::with_max_entries(defaults::CONNECTIONS, 0);
+
+/// Calls of TLS functions by thread.
+#[map]
+pub static TLS_CALLS: HashMap<u32, Call> = HashMap::with_max_entries(defaults::TLS_CALLS, 0);
+
 /// `BufferShape` by syscall number of this architecture, 0 for none.
 #[map]
 pub static SYSCALLS: Array<u8> = Array::with_max_entries(SYSCALL_NUMBERS, 0);
@@ -55,7 +65,8 @@ pub static PYTHON: HashMap<u32, PythonLayout> = HashMap::with_max_entries(sizes:
 
 /// What ran when a stream of uvloop was last written to.
 #[map]
-pub static STREAM_LABELS: LruHashMap<Stream, Label> = LruHashMap::with_max_entries(sizes::STREAMS, 0);
+pub static STREAM_LABELS: LruHashMap<Stream, Label> =
+    LruHashMap::with_max_entries(sizes::STREAMS, 0);
 
 /// What the threads that flush a stream of uvloop write for, by thread id.
 #[map]

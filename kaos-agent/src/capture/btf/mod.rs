@@ -45,6 +45,14 @@ fn registers(types: &Types) -> Result<Registers, String> {
         syscall: field(types, "pt_regs", "orig_ax")?,
         second: field(types, "pt_regs", "si")?,
         third: field(types, "pt_regs", "dx")?,
+        // The System V ABI.
+        arguments: [
+            field(types, "pt_regs", "di")?,
+            field(types, "pt_regs", "si")?,
+            field(types, "pt_regs", "dx")?,
+            field(types, "pt_regs", "cx")?,
+        ],
+        result: field(types, "pt_regs", "ax")?,
         mode: field(types, "pt_regs", "cs")?,
         thread_pointer: field(types, "task_struct", "thread.fsbase")?,
         padding: 0,
@@ -61,6 +69,8 @@ fn registers(types: &Types) -> Result<Registers, String> {
         syscall: field(types, "pt_regs", "syscallno")?,
         second: general + 8,
         third: general + 16,
+        arguments: [general, general + 8, general + 16, general + 24],
+        result: general,
         mode: field(types, "pt_regs", "pstate")?,
         thread_pointer: field(types, "task_struct", "thread.uw.tp_value")?,
         padding: 0,

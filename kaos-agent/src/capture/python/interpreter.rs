@@ -86,7 +86,12 @@ impl Mapped {
 
 /// `Py_Version` is `PY_VERSION_HEX`: a byte each for major, minor and micro, then the level.
 fn version_text(hex: u64) -> String {
-    format!("{}.{}.{}", hex >> 24 & 0xff, hex >> 16 & 0xff, hex >> 8 & 0xff)
+    format!(
+        "{}.{}.{}",
+        hex >> 24 & 0xff,
+        hex >> 16 & 0xff,
+        hex >> 8 & 0xff
+    )
 }
 
 #[cfg(test)]

@@ -81,7 +81,7 @@ impl ContextType {
     /// Whether an object is a context.
     fn is_context(&self, memory: &impl Memory, object: u64) -> bool {
         let its_type = memory.word(object.wrapping_add(self.object_type.into()));
-        if object == 0 || object % 8 != 0 || its_type != Some(self.address) {
+        if object == 0 || !object.is_multiple_of(8) || its_type != Some(self.address) {
             return false;
         }
         let entered = memory.bytes(object.wrapping_add(self.entered.into()), 4);
@@ -187,7 +187,7 @@ fn states(memory: &impl Memory, thread: u64, behind_pointer: bool) -> Vec<(i32, 
 /// Whether something is the state of a thread: it lies elsewhere and holds the thread's pointer,
 /// which is what both C libraries say a thread is called.
 fn is_state(memory: &impl Memory, state: u64, thread: u64) -> bool {
-    if state == 0 || state % 8 != 0 || state.abs_diff(thread) < 2 * BLOCK_BYTES {
+    if state == 0 || !state.is_multiple_of(8) || state.abs_diff(thread) < 2 * BLOCK_BYTES {
         return false;
     }
     let words = memory.words(state, (STATE_BYTES / 8) as usize);

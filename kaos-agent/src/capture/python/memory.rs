@@ -56,7 +56,8 @@ impl Memory for ProcessMemory {
             iov_len: length,
         };
         // SAFETY: the local part is ours and so long; the kernel checks the remote one.
-        let read = unsafe { libc::process_vm_readv(pid, &raw const local, 1, &raw const remote, 1, 0) };
+        let read =
+            unsafe { libc::process_vm_readv(pid, &raw const local, 1, &raw const remote, 1, 0) };
         (usize::try_from(read) == Ok(length)).then_some(bytes)
     }
 }

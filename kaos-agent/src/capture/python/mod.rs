@@ -107,7 +107,11 @@ impl Pythons {
 
     /// A process has an interpreter.
     pub fn found(&mut self, pid: Pid, path: &Path, now: Instant) {
-        if self.processes.get(&pid).is_some_and(|known| known.path == path) {
+        if self
+            .processes
+            .get(&pid)
+            .is_some_and(|known| known.path == path)
+        {
             return;
         }
         if self.processes.len() >= MOST_PROCESSES {

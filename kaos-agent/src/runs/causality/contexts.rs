@@ -119,7 +119,6 @@ impl Contexts {
         self.known.len()
     }
 
-
     /// Where a label is. A context that nobody told of is older than all that was seen.
     fn place(&mut self, pid: Pid, tid: u32, label: Label) -> Option<Place> {
         match label {

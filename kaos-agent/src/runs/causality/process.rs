@@ -103,7 +103,10 @@ impl Process {
         let received = self.at.get(&place).into_iter().flatten();
         let open = received.filter(|(id, why)| {
             *why == Why::Received
-                && self.requests.get(id).is_some_and(|it| it.ended_at.is_none())
+                && self
+                    .requests
+                    .get(id)
+                    .is_some_and(|it| it.ended_at.is_none())
         });
         open.count() > 1
     }
@@ -221,7 +224,11 @@ impl Process {
                 Some(_) => {
                     // Whoever responds to one of them may be nearer.
                     let may_know = self.has_others(&self.unanswered, at, None, call.key);
-                    return if may_know { Found::NotYet } else { Found::Several };
+                    return if may_know {
+                        Found::NotYet
+                    } else {
+                        Found::Several
+                    };
                 }
             }
         }

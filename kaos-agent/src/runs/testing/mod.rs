@@ -54,10 +54,10 @@ impl RequestBuilder {
             id: ExchangeId(1),
             role: Role::Server,
             actor: Actor {
-            pid: 1,
-            tid: 1,
-            label: crate::capture::event::Label::Unknown,
-        },
+                pid: 1,
+                tid: 1,
+                label: crate::capture::event::Label::Unknown,
+            },
             socket: SocketId(1),
             endpoints: Endpoints::Unix {
                 local: 0,

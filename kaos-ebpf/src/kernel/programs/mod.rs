@@ -1,4 +1,4 @@
-//! The programs, by the subsystem of their tracepoints. Entries are thin; what they do is in the
+//! The programs, by what they are attached to. Entries are thin; what they do is in the
 //! modules beside this one.
 
 mod cgroup;
@@ -6,3 +6,4 @@ mod python;
 mod sched;
 mod sock;
 mod tcp;
+mod tls;
