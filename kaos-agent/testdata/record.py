@@ -5,6 +5,7 @@ them, and leaves testdata/NAME.kaosrec. `cargo xtask setup` makes the environmen
 need; KAOS_PYTHON and KAOS_GO_WORKLOAD name its interpreter and the Go program, as in the tests.
 """
 
+import http.client as http_client
 import json
 import os
 import shutil
@@ -22,6 +23,8 @@ HERE = Path(__file__).parent
 WORKLOADS = HERE.parent.parent / "tests" / "workloads"
 PYTHON = os.environ.get("KAOS_PYTHON", sys.executable)
 MODEL_API_KEY = "sk-of-the-tests"
+# Where `cargo xtask setup` puts the first major version of the MCP SDK.
+MCP_1 = Path(PYTHON).parent.parent / "mcp-1"
 
 
 def free_port():
@@ -79,8 +82,41 @@ class Scenario:
             service, PYTHON, f"python/{script}", *arguments, "PORT", **environment
         )
 
-    def run(self, service, *command):
-        return self.spawn(service, *command).wait(timeout=60)
+    def model(self):
+        return self.python_server("model", "model.py")
+
+    def litellm(self, model_url, key=MODEL_API_KEY):
+        return self.serve(
+            "litellm",
+            Path(PYTHON).with_name("litellm"),
+            *("--config", "litellm.yaml", "--host", "127.0.0.1", "--port", "PORT"),
+            MODEL_URL=f"{model_url}/v1",
+            LITELLM_MASTER_KEY=key,
+            LITELLM_LOCAL_MODEL_COST_MAP="True",
+        )
+
+    def supervisor_and_worker(self, model_url, tools_url, *command, **environment):
+        """Two agents with the same tools, of which one may delegate to the other."""
+        environment |= {
+            "MODEL_API_URL": model_url,
+            "MODEL_NAME": "scripted",
+            "MCP_SERVERS": "TOOLS",
+            "MCP_SERVER_TOOLS_URL": f"{tools_url}/mcp",
+            "OTEL_SDK_DISABLED": "true",
+        }
+        worker = self.serve("worker", PYTHON, *command, AGENT_NAME="worker", **environment)
+        environment |= {"PEER_AGENTS": "worker", "PEER_AGENT_WORKER_CARD_URL": worker[1]}
+        return self.serve(
+            "supervisor", PYTHON, *command, AGENT_NAME="supervisor", **environment
+        ), worker
+
+    def run(self, service, *command, **environment):
+        return self.spawn(service, *command, **environment).wait(timeout=60)
+
+    def ask(self, library, url, mode, *script):
+        """Asks with a client library; each item of the script is a request of its own."""
+        prompts = (json.dumps([item]) for item in script)
+        self.run(f"{library}-client", PYTHON, "python/ask.py", library, url, mode, *prompts)
 
     def record(self, *selectors):
         """Records until the scenario calls `stop`."""
@@ -98,40 +134,183 @@ class Scenario:
             sys.exit(self.recorder.stderr.read())
 
 
-def post(url, body):
+def post(url, body, key=None):
     headers = {"content-type": "application/json"}
+    if key:
+        headers["authorization"] = f"Bearer {key}"
     request = urllib.request.Request(url, json.dumps(body).encode(), headers)
     try:
         with urllib.request.urlopen(request, timeout=60) as response:
             return response.read()
     except urllib.error.HTTPError as error:
         return error.read()
+    except http_client.HTTPException:  # A stream that is cut.
+        return None
+
+
+def selected(*servers):
+    """Selectors of these processes."""
+    return [part for process, _ in servers for part in ("--pid", process.pid)]
+
+
+def chat(url, script, stream=False, model="scripted", key=None):
+    """Asks for a chat completion; a script is what the model answers."""
+    prompt = script if isinstance(script, str) else json.dumps(script)
+    messages = [{"role": "user", "content": prompt}]
+    body = {"model": model, "messages": messages, "stream": stream}
+    return post(f"{url}/v1/chat/completions", body, key)
 
 
 def agent(scenario):
     """An agent on FastAPI asks a LiteLLM proxy and an MCP server: plain, streaming, failing."""
-    model, model_url = scenario.python_server("model", "model.py")
-    litellm, litellm_url = scenario.serve(
-        "litellm",
-        Path(PYTHON).with_name("litellm"),
-        *("--config", "litellm.yaml", "--host", "127.0.0.1", "--port", "PORT"),
-        MODEL_URL=f"{model_url}/v1",
-        LITELLM_MASTER_KEY=MODEL_API_KEY,
-        LITELLM_LOCAL_MODEL_COST_MAP="True",
-    )
-    tools, tools_url = scenario.python_server("tools", "tools.py")
-    agent, agent_url = scenario.python_server(
+    model = scenario.model()
+    litellm = scenario.litellm(model[1])
+    tools = scenario.python_server("tools", "tools.py")
+    agent = scenario.python_server(
         "agent",
         "agent.py",
-        MODEL_API_URL=litellm_url,
+        MODEL_API_URL=litellm[1],
         MODEL_API_KEY=MODEL_API_KEY,
-        MCP_SERVER_URL=f"{tools_url}/mcp",
+        MCP_SERVER_URL=f"{tools[1]}/mcp",
     )
-    processes = (agent, litellm, tools, model)
-    scenario.record(*(part for process in processes for part in ("--pid", process.pid)))
+    scenario.record(*selected(agent, litellm, tools, model))
     for text, stream in (("what is two and three", False), ("tell me more", True), ("fail", False)):
-        messages = [{"role": "user", "content": text}]
-        post(f"{agent_url}/v1/chat/completions", {"messages": messages, "stream": stream})
+        chat(agent[1], text, stream)
+    scenario.stop()
+
+
+# One answer each: a text, tool calls, a text with tool calls, real counts of tokens, errors.
+ANSWERS = (
+    {"say": "a short answer", "usage": {"prompt": 90, "completion": 40}},
+    {"call": {"add": {"a": 2, "b": 3}}},
+    {"say": "let me see", "call": {"add": {"a": 2, "b": 3}}},
+    {"status": 429},
+    {"status": 500},
+)
+# And those that only a stream can give.
+STREAMED = (*ANSWERS, {"say": "cut after three words", "cut": 3}, {"say": "no", "error": "overloaded"})
+
+
+def openai(scenario):
+    """OpenAI's client library: chat completions, responses, embeddings; whole, streamed, failing."""
+    model, url = scenario.model()
+    # Whoever we start is watched: no other can be told from another's Python.
+    scenario.record("--pid", os.getpid())
+    thinking = {"prompt": 90, "completion": 40, "cached": 64, "reasoning": 25}
+    scenario.ask("openai", url, "tools", *ANSWERS, {"think": "hm", "say": "so", "usage": thinking})
+    scenario.ask("openai", url, "stream tools", *STREAMED, {"say": "so", "usage": thinking})
+    scenario.ask("openai-responses", url, "tools", *ANSWERS)
+    scenario.ask("openai-responses", url, "stream tools", *STREAMED)
+    scenario.ask("openai-embeddings", url, "", ANSWERS[0])
+    scenario.stop()
+
+
+def anthropic(scenario):
+    """Anthropic's client library: messages; whole, streamed, failing."""
+    _, url = scenario.model()
+    scenario.record("--pid", os.getpid())
+    scenario.ask("anthropic", url, "tools", *ANSWERS)
+    scenario.ask("anthropic", url, "stream tools", *STREAMED)
+    scenario.stop()
+
+
+def ollama(scenario):
+    """Ollama's client library: chat; whole, streamed, failing."""
+    _, url = scenario.model()
+    scenario.record("--pid", os.getpid())
+    scenario.ask("ollama", url, "tools", *ANSWERS)
+    scenario.ask("ollama", url, "stream tools", *STREAMED)
+    scenario.stop()
+
+
+def litellm(scenario):
+    """A LiteLLM proxy: another name upstream, retries, a fallback, errors that go through."""
+    model = scenario.model()
+    litellm = scenario.litellm(model[1], key="sk-of-the-tests")
+    scenario.record(*selected(litellm, model))
+    for name in ("scripted", "alias", "retried", "failing"):
+        for stream in (False, True):
+            fails_once = {"status": 500, "times": 1, "say": f"{name} {stream}"}
+            works = {"say": f"{name} {stream}"}
+            script = [fails_once if name in ("retried", "failing") else works]
+            chat(litellm[1], script, stream, name, MODEL_API_KEY)
+    for broken in ({"status": 429}, {"say": "one two three", "cut": 2}):
+        chat(litellm[1], [broken], True, "scripted", MODEL_API_KEY)
+    scenario.stop()
+
+
+def mcp(scenario):
+    """MCP servers of two major versions and the transport before both, with the clients of both:
+    a result, a tool that fails, progress, a tool that is not there, arguments that are wrong."""
+    session = ("session-tools", PYTHON, "python/tools_session.py", "PORT")
+    servers = (
+        (scenario.python_server("tools", "tools.py"), "mcp"),
+        (scenario.serve(*session, PYTHONPATH=MCP_1), "mcp"),
+        (scenario.serve(*session, "sse", PYTHONPATH=MCP_1), "sse"),
+    )
+    scenario.record("--pid", os.getpid(), *selected(*(server for server, _ in servers)))
+    calls = (
+        'add={"a": 2, "b": 3}',
+        'fail={"reason": "it must"}',
+        'count={"to": 2}',
+        "nothing={}",
+        'add={"a": "no number"}',
+    )
+    for (_, url), path in servers:
+        url = f"{url}/{path}"
+        scenario.run("client", PYTHON, "python/tools_client.py", url, *calls)
+        client = (PYTHON, "python/tools_session_client.py", url, *calls)
+        scenario.run("session-client", *client, PYTHONPATH=MCP_1)
+    scenario.stop()
+
+
+# Two rounds with tools, one of which fails, a delegation, and an answer.
+TASK = [{"call": {"add": {"a": 3, "b": 4}}}, {"say": "the worker is done"}]
+WORK = [
+    {"call": {"add": {"a": 1, "b": 2}}},
+    {"call": {"fail": {"reason": "it must"}}},
+    {"delegate": {"worker": TASK}},
+    {"say": "all is done"},
+]
+
+
+def kaos(scenario):
+    """KAOS's agent server as supervisor and worker, an MCP server without sessions: a run, the
+    same streamed, one whose model fails, one with parallel tool calls, one without end."""
+    model = scenario.model()
+    litellm = scenario.litellm(model[1], key="not-needed")
+    tools = scenario.python_server("tools", "tools.py")
+    agents = scenario.supervisor_and_worker(
+        litellm[1],
+        tools[1],
+        *("-m", "uvicorn", "--factory", "pais.server:get_app"),
+        *("--host", "127.0.0.1", "--port", "PORT"),
+    )
+    scenario.record(*selected(*agents, litellm, tools, model))
+    url = agents[0][1]
+    two = {"call": {"add": {"a": 1, "b": 2}, "fail": {"reason": "it must"}}}
+    chat(url, WORK)
+    chat(url, WORK, stream=True)
+    chat(url, [{"call": {"add": {"a": 1, "b": 2}}}, {"status": 500}])
+    chat(url, [two, {"say": "both"}])
+    chat(url, [{"call": {"add": {"a": n, "b": 2}}} for n in range(6)])
+    scenario.stop()
+
+
+def january(scenario):
+    """The agents of January 2026: calls in fenced blocks, an MCP session for each, delegation by
+    chat completions, streamed too, and a failure behind HTTP 200."""
+    model = scenario.model()
+    tools = scenario.python_server("tools", "tools_session.py", PYTHONPATH=MCP_1)
+    agents = scenario.supervisor_and_worker(
+        model[1], tools[1], "python/january_agent.py", "PORT", PYTHONPATH=MCP_1
+    )
+    scenario.record(*selected(*agents, tools, model))
+    url = agents[0][1]
+    chat(url, WORK)
+    chat(url, WORK, stream=True)
+    chat(url, [{"status": 500}])
+    chat(url, [{"call": {"add": {"a": n, "b": 2}}} for n in range(6)])
     scenario.stop()
 
 
@@ -164,8 +343,7 @@ def clients(scenario):
         scenario.python_server("aiohttp", "server.py", "aiohttp"),
     )
     client = "python/client.py"
-    pids = [part for process, _ in servers for part in ("--pid", process.pid)]
-    scenario.record(*pids, "--exe", "python3*", "--exe", "node", "--exe", "go-workload-*")
+    scenario.record(*selected(*servers), "--exe", "python3*", "--exe", "node", "--exe", "go-workload-*")
     urls = [f"{url}/echo/{name}" for name in ("a", "b") for _, url in servers]
     scenario.run("httpx-client", PYTHON, client, "httpx", *urls)
     scenario.run("aiohttp-client", PYTHON, client, "aiohttp", *urls)
@@ -187,7 +365,13 @@ def failures(scenario):
     scenario.stop()
 
 
-SCENARIOS = {function.__name__: function for function in (agent, http, clients, failures)}
+SCENARIOS = {
+    function.__name__: function
+    for function in (
+        *(agent, http, clients, failures),
+        *(openai, anthropic, ollama, litellm, mcp, kaos, january),
+    )
+}
 
 if __name__ == "__main__":
     if len(sys.argv) < 2 or not shutil.which(sys.argv[1]):

@@ -68,6 +68,11 @@ fn usage_errors() {
         "kaos-agent: the following required arguments were not provided: --output <FILE>; ",
     );
     assert_refused(
+        &["explain", "--pid", "4194305"],
+        2,
+        "kaos-agent: --pid 4194305: there is no such process; ",
+    );
+    assert_refused(
         &["replay"],
         2,
         "kaos-agent: the following required arguments were not provided: <FILE>; ",

@@ -75,7 +75,11 @@ impl Agent {
 }
 
 /// The agent's executable: beside the test's own, in cargo's target directory.
-pub(crate) fn executable() -> PathBuf {
+///
+/// # Panics
+/// It is not built.
+#[must_use]
+pub fn executable() -> PathBuf {
     let own = env::current_exe().expect("a test has a path");
     own.ancestors()
         .map(|directory| directory.join("kaos-agent"))

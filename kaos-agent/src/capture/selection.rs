@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use globset::GlobMatcher;
 use procfs::net::TcpState;
@@ -12,6 +12,9 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::event::Pid;
 use super::processes;
 use crate::settings::Selectors;
+
+/// Parents of a process that are looked at. Real trees are a tenth as deep.
+const MAX_ANCESTORS: usize = 256;
 
 /// Ids of the selected cgroups and all below them: the inode numbers of their directories.
 #[must_use]
@@ -28,6 +31,56 @@ pub fn matches_executable(globs: &[GlobMatcher], path: &str) -> bool {
     globs.iter().any(|glob| glob.is_match(path))
 }
 
+/// Why a process is selected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// The selector that matches, as it is written on the command line.
+    pub selector: String,
+    /// The process that it matches: the one asked about, or the nearest of its ancestors.
+    pub matches: Pid,
+}
+
+/// The rule by which a process is selected now; that of the nearest ancestor where none matches
+/// itself.
+#[must_use]
+pub fn rule_of(selectors: &Selectors, pid: Pid) -> Option<Rule> {
+    // A chain of parents has no end where a number was given to a new process while it was walked.
+    std::iter::successors(Some(pid), |child| processes::parent(*child))
+        .take(MAX_ANCESTORS)
+        .find_map(|matches| {
+            let selector = selector_of(selectors, matches)?;
+            Some(Rule { selector, matches })
+        })
+}
+
+/// The selector that matches this very process.
+fn selector_of(selectors: &Selectors, pid: Pid) -> Option<String> {
+    if selectors.pids.contains(&pid) {
+        return Some(format!("--pid {pid}"));
+    }
+    let path = processes::executable(pid).unwrap_or_default();
+    if let Some(glob) = selectors
+        .executables
+        .iter()
+        .find(|glob| glob.is_match(&path))
+    {
+        // Where a pattern had no `/`, one was put before it.
+        let pattern = glob.glob().glob();
+        let pattern = pattern.strip_prefix("**/").unwrap_or(pattern);
+        return Some(format!("--exe {pattern}"));
+    }
+    let listens = |port: &&u16| listeners(&[**port]).contains(&pid);
+    if let Some(port) = selectors.ports.iter().find(listens) {
+        return Some(format!("--port {port}"));
+    }
+    let is_below = |top: &&PathBuf| {
+        let mut directories = below(top).into_iter();
+        directories.any(|directory| members(&directory).contains(&pid))
+    };
+    let top = selectors.cgroups.iter().find(is_below)?;
+    Some(format!("--cgroup {}", top.display()))
+}
+
 /// Processes that run now and match, with all their descendants.
 #[must_use]
 pub fn matching_processes(selectors: &Selectors) -> BTreeSet<Pid> {
@@ -42,15 +95,32 @@ pub fn matching_processes(selectors: &Selectors) -> BTreeSet<Pid> {
         chosen.extend(listeners(&selectors.ports));
     }
     for directory in cgroup_directories(selectors) {
-        let members = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
-        chosen.extend(members.lines().filter_map(|line| line.parse::<Pid>().ok()));
+        chosen.extend(members(&directory));
     }
     with_descendants(chosen)
 }
 
+/// Processes in a cgroup itself.
+fn members(cgroup: &Path) -> Vec<Pid> {
+    let members = fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
+    members
+        .lines()
+        .filter_map(|line| line.parse().ok())
+        .collect()
+}
+
 fn cgroup_directories(selectors: &Selectors) -> Vec<PathBuf> {
+    selectors
+        .cgroups
+        .iter()
+        .flat_map(|top| below(top))
+        .collect()
+}
+
+/// A directory and all below it.
+fn below(top: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    let mut open = selectors.cgroups.clone();
+    let mut open = vec![top.to_owned()];
     while let Some(directory) = open.pop() {
         let below = fs::read_dir(&directory).into_iter().flatten().flatten();
         open.extend(
@@ -140,6 +210,7 @@ mod tests {
             .expect("sleep is there");
         let found = matching_processes(&selectors);
         let (this, sleeping) = (std::process::id(), child.id());
+        let rule = rule_of(&selectors, sleeping);
         child.kill().expect("it runs");
         child.wait().expect("it ends");
         assert!(
@@ -147,5 +218,9 @@ mod tests {
             "{found:?}"
         );
         assert!(!found.contains(&1));
+        let rule = rule.expect("the child is selected with its parent");
+        assert_eq!(rule.selector, format!("--port {port}"));
+        assert_eq!(rule.matches, this);
+        assert_eq!(rule_of(&selectors, 1), None);
     }
 }

@@ -47,6 +47,9 @@ pub enum Command {
     /// Tell if the agent can work here, and if not, why and what to do
     #[command(after_help = DOCTOR_EXIT_CODES)]
     Doctor(DoctorArguments),
+    /// Tell what the agent makes of a process: traced or not, what runs in it, its settings
+    #[command(after_help = EXIT_CODES)]
+    Explain(ExplainArguments),
     /// Print the version
     Version,
 }
@@ -107,6 +110,16 @@ pub struct DoctorArguments {
     pub otlp_endpoint: Option<String>,
 }
 
+#[derive(Debug, Args)]
+pub struct ExplainArguments {
+    /// The process, by its number as the host sees it
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub pid: u32,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// Which processes
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Which processes (repeatable, together with their children)")]
@@ -124,6 +137,15 @@ pub struct SelectionArguments {
     /// Processes in this cgroup or below, e.g. /sys/fs/cgroup/system.slice/docker-….scope
     #[arg(long = "cgroup", value_name = "PATH")]
     pub cgroups: Vec<PathBuf>,
+    /// Pods of this node with the label kaos.tools/telemetry=enabled
+    #[arg(long)]
+    pub kubernetes: bool,
+    /// Name of this node
+    #[arg(long, value_name = "NAME", env = "NODE_NAME", requires = "kubernetes")]
+    pub node_name: Option<String>,
+    /// Of those pods also the containers that prepare them
+    #[arg(long, requires = "kubernetes")]
+    pub init_containers: bool,
     /// All processes of this machine
     #[arg(long)]
     pub all: bool,

@@ -16,7 +16,8 @@ use super::quantity::format_bytes;
 use crate::identity::service::Protocol;
 use crate::settings::{
     CaptureSettings, HttpSpans, LiveSettings, LiveTarget, MAX_RING_BYTES, Output, OutputSettings,
-    RecordedContents, RecordingSettings, ReplaySettings, Selection, Selectors, StatsFormat,
+    PodSelection, RecordedContents, RecordingSettings, ReplaySettings, Selection, Selectors,
+    StatsFormat,
 };
 
 const POLL_INTERVALS: std::ops::RangeInclusive<Duration> =
@@ -65,42 +66,73 @@ impl ReplayArguments {
 
 impl SelectionArguments {
     fn check(self) -> Result<Selection, UsageError> {
+        for pid in &self.pids {
+            check_pid(*pid)?;
+        }
+        for path in &self.cgroups {
+            check_cgroup(path)?;
+        }
+        self.of_running()
+    }
+
+    /// What an agent observes that was started with these, whose processes and cgroups may be gone.
+    pub fn of_running(self) -> Result<Selection, UsageError> {
         let is_any_given = !(self.pids.is_empty()
             && self.executables.is_empty()
             && self.ports.is_empty()
-            && self.cgroups.is_empty());
+            && self.cgroups.is_empty()
+            && !self.kubernetes);
         match (self.all, is_any_given) {
             (true, true) => Err(UsageError::new(
                 "--all",
                 "selects every process already",
-                "leave out --all, or --pid, --exe, --port and --cgroup",
+                "leave out --all, or --pid, --exe, --port, --cgroup and --kubernetes",
             )),
             (true, false) => Ok(Selection::All),
             (false, false) => Err(UsageError::new(
                 "no process is selected",
                 "there is no default",
-                "give --pid N, --exe GLOB, --port N or --cgroup PATH (each may be repeated), or --all",
+                "give --pid N, --exe GLOB, --port N or --cgroup PATH (each may be repeated), \
+                 --kubernetes or --all",
             )),
             (false, true) => Ok(Selection::Matching(Selectors {
-                pids: check_each(self.pids, check_pid)?,
-                executables: check_each(self.executables, |pattern| check_pattern(&pattern))?,
+                pids: self.pids,
+                executables: self
+                    .executables
+                    .iter()
+                    .map(|pattern| check_pattern(pattern))
+                    .collect::<Result<_, _>>()?,
                 ports: self.ports,
-                cgroups: check_each(self.cgroups, |path| check_cgroup(&path).map(|()| path))?,
+                cgroups: self.cgroups,
+                pods: match self.kubernetes {
+                    true => Some(check_pods(self.node_name, self.init_containers)?),
+                    false => None,
+                },
             })),
         }
     }
 }
 
-fn check_each<T, U>(
-    values: Vec<T>,
-    check: impl Fn(T) -> Result<U, UsageError>,
-) -> Result<Vec<U>, UsageError> {
-    values.into_iter().map(check).collect()
+fn check_pods(
+    node_name: Option<String>,
+    init_containers: bool,
+) -> Result<PodSelection, UsageError> {
+    match node_name.filter(|name| !name.is_empty()) {
+        Some(node_name) => Ok(PodSelection {
+            node_name,
+            init_containers,
+        }),
+        None => Err(UsageError::new(
+            "--kubernetes",
+            "the name of this node is not known",
+            "give --node-name NAME, or set NODE_NAME from the field spec.nodeName of the agent's pod",
+        )),
+    }
 }
 
-fn check_pid(pid: u32) -> Result<u32, UsageError> {
+fn check_pid(pid: u32) -> Result<(), UsageError> {
     if Path::new("/proc").join(pid.to_string()).exists() {
-        return Ok(pid);
+        return Ok(());
     }
     Err(UsageError::new(
         &format!("--pid {pid}"),
@@ -212,7 +244,7 @@ fn page_bytes() -> u64 {
 }
 
 impl OutputArguments {
-    fn check(self) -> Result<OutputSettings, UsageError> {
+    pub fn check(self) -> Result<OutputSettings, UsageError> {
         if let Some(endpoint) = &self.otlp_endpoint {
             check_endpoint(endpoint)?;
         }

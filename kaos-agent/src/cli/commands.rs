@@ -3,8 +3,11 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use super::arguments::{Command, DoctorArguments};
+use super::arguments::{Command, DoctorArguments, ExplainArguments};
+use super::exit::UsageError;
+use super::running;
 use crate::health::doctor::{Report, check_endpoint, check_machine};
+use crate::health::explain::{self, NotExplained};
 use crate::pipeline;
 
 /// Runs the command to its end.
@@ -17,6 +20,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Record(arguments) => pipeline::run_live(arguments.check()?)?,
         Command::Replay(arguments) => pipeline::replay(arguments.check()?)?,
         Command::Doctor(arguments) => return doctor(&arguments),
+        Command::Explain(arguments) => explain(&arguments)?,
         Command::Version => print(concat!("kaos-agent ", env!("CARGO_PKG_VERSION"), "\n"))?,
     }
     Ok(ExitCode::SUCCESS)
@@ -33,6 +37,27 @@ fn doctor(arguments: &DoctorArguments) -> anyhow::Result<ExitCode> {
         report.to_text()
     })?;
     Ok(ExitCode::from(report.exit_code()))
+}
+
+fn explain(arguments: &ExplainArguments) -> anyhow::Result<()> {
+    let pid = arguments.pid;
+    let explanation = explain::explain(pid, &running::agents()).map_err(|error| match error
+        .downcast::<NotExplained>(
+    ) {
+        Ok(wrong) => UsageError::new(
+            &format!("--pid {pid}"),
+            &wrong.to_string(),
+            "give the number of a running process as the host sees it",
+        )
+        .into(),
+        Err(other) => other,
+    })?;
+    print(&if arguments.json {
+        explanation.to_json()
+    } else {
+        explanation.to_text()
+    })?;
+    Ok(())
 }
 
 /// A closed standard output (`kaos-agent doctor | head -1`) is an error, not a panic.

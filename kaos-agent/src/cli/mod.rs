@@ -6,6 +6,7 @@ mod commands;
 mod exit;
 mod logging;
 mod quantity;
+mod running;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -29,8 +29,8 @@ pub enum ExchangeEvent {
     /// The head of a request is complete.
     Started(Arc<Request>),
     /// What a request asks for is known now, or known not to be known. Told once, after `Started`
-    /// and before `Responding` and `Ended`, for requests with `is_understood_later`, and for those
-    /// whose head says all.
+    /// and before `Responding` and `Ended`, for requests with `is_understood_later`; for those
+    /// whose head says all, directly after `Started`.
     Understood {
         /// Of which exchange.
         id: ExchangeId,
@@ -88,7 +88,7 @@ pub struct Request {
     pub headers: HeaderMap,
     /// The connection runs over TLS.
     pub tls: bool,
-    /// Its head may ask for something whose meaning its body tells: `Understood` follows.
+    /// It may ask for something whose meaning is known: `Understood` follows.
     pub is_understood_later: bool,
 }
 

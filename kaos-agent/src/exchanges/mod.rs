@@ -8,6 +8,7 @@
 //!   hidden by a loss before.
 
 pub mod exchange;
+pub mod json;
 pub mod llm;
 pub mod meaning;
 mod open;
@@ -93,7 +94,7 @@ pub fn reading(headers: &HeaderMap) -> Reading {
     let is = |name: &&str| essence.eq_ignore_ascii_case(name.as_bytes());
     if is(&EVENT_STREAM) {
         Reading::Events
-    } else if JSON.iter().any(|name| is(name)) {
+    } else if JSON.iter().any(is) {
         Reading::Bytes
     } else {
         Reading::Nothing
@@ -194,7 +195,7 @@ impl Exchanges {
             is_understood_later: false,
         };
         let understanding = Understanding::of(&request);
-        request.is_understood_later = matches!(understanding, Understanding::Reading(_));
+        request.is_understood_later = !matches!(understanding, Understanding::Nothing);
         let request = Arc::new(request);
         self.counters.started += 1;
         self.open_count += 1;

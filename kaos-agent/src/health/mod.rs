@@ -1,4 +1,5 @@
-//! The agent about itself: what it counted, and whether it can work here.
+//! The agent about itself: what it counted, whether it can work here, and what it makes of a process.
 
 pub mod counters;
 pub mod doctor;
+pub mod explain;

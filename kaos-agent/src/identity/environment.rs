@@ -72,6 +72,12 @@ pub fn readable(variables: impl IntoIterator<Item = (String, String)>) -> Vec<(S
     kept
 }
 
+/// The agent's own environment; what is not text cannot be a setting.
+pub fn own_variables() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

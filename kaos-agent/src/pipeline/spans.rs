@@ -48,8 +48,13 @@ impl SpanMaker {
         runtime: &Runtime,
     ) -> anyhow::Result<Self> {
         let mut warnings = Vec::new();
-        let own_environment = environment::readable(own_variables());
-        let defaults = AgentDefaults::new(settings, &own_environment, host_name(), &mut warnings)?;
+        let own_environment = environment::readable(environment::own_variables());
+        let defaults = AgentDefaults::new(
+            settings,
+            &own_environment,
+            crate::identity::host_name(),
+            &mut warnings,
+        )?;
         let exporter = Exporter::start(
             output::target(settings.output),
             when_full,
@@ -129,15 +134,4 @@ impl Counters for SpanMaker {
             None => self.exported.visit(visit),
         }
     }
-}
-
-/// The agent's own environment; what is not text cannot be a setting.
-fn own_variables() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-}
-
-fn host_name() -> Option<String> {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
-    Some(name.trim_end().to_owned()).filter(|name| !name.is_empty())
 }

@@ -20,6 +20,19 @@ pub struct Call {
     pub key: Option<JoinKey>,
 }
 
+impl Call {
+    /// The call that this request is.
+    #[must_use]
+    pub fn of(request: &Request) -> Self {
+        Self {
+            id: request.id,
+            actor: request.actor,
+            at: request.at,
+            key: Some(JoinKey::of(request)),
+        }
+    }
+}
+
 /// What is known of the cause of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {

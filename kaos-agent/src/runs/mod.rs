@@ -4,7 +4,8 @@
 //! - **Out**: [`FinishedSpan`]s, as exchanges end.
 //! - **Keeps**: the exchanges that go on, those that ended in the last [`traces::REMEMBERED_FOR`], what
 //!   each process serves, and server ends that wait for their client end.
-//! - **Limits**: [`Limits`]; [`JOIN_WAIT`] and [`CAUSE_WAIT`] bound how long an exchange may wait for its place.
+//! - **Limits**: [`Limits`]; [`JOIN_WAIT`] and [`CAUSE_WAIT`] bound how long an exchange may wait for its
+//!   place. One whose meaning is not known yet waits for it, at the latest until it is answered or over.
 //! - **Loses**: the oldest exchanges when there are too many (`runs.exchanges_evicted`); parents that
 //!   cannot be known (`runs.causes_unknown`, `.causes_given_up`, `.joins_given_up`).
 //!
@@ -38,10 +39,11 @@ mod tests;
 use std::sync::Arc;
 
 use hashlink::LinkedHashMap;
-use rustc_hash::FxBuildHasher;
+use rustc_hash::{FxBuildHasher, FxHashMap};
 
 use crate::capture::event::Pid;
 use crate::exchanges::exchange::{ConnectFailure, ExchangeEvent, ExchangeId, Request, Role};
+use crate::exchanges::meaning::Operation;
 use crate::identity::service::Service;
 use crate::time::{Nanos, WallOffset};
 use cause::{Call, Cause, CauseSource, OneInFlight};
@@ -84,6 +86,15 @@ impl Default for Limits {
     }
 }
 
+/// A request that has its ids.
+#[derive(Debug)]
+struct Begun {
+    request: Arc<Request>,
+    telling: Telling,
+    /// What caused it, as far as that was known when it began.
+    cause: Cause,
+}
+
 /// Stage 5.
 #[derive(Debug)]
 pub struct Runs<Source = OneInFlight> {
@@ -92,6 +103,8 @@ pub struct Runs<Source = OneInFlight> {
     traces: Traces,
     joins: Joins,
     forwarding: Forwarding,
+    /// Requests that wait until it is known what they ask for. Not more than stage 4 has open.
+    not_understood: FxHashMap<ExchangeId, Begun>,
     /// Calls that wait for their cause, and until when, in this order.
     asking: LinkedHashMap<ExchangeId, (Call, Nanos), FxBuildHasher>,
     clock: WallOffset,
@@ -117,6 +130,7 @@ impl<Source: CauseSource> Runs<Source> {
             traces: Traces::new(limits.exchanges, seed),
             joins: Joins::new(limits.exchanges),
             forwarding: Forwarding::default(),
+            not_understood: FxHashMap::default(),
             asking: LinkedHashMap::default(),
             clock: WallOffset::default(),
             now: 0,
@@ -144,7 +158,12 @@ impl<Source: CauseSource> Runs<Source> {
         self.tick(time_of(&event), out);
         self.source.observe(&event);
         match event {
-            ExchangeEvent::Started(request) => self.started(&request, services, out),
+            ExchangeEvent::Started(request) => self.started(request, services, out),
+            ExchangeEvent::Understood { id, operation, .. } => {
+                if let Some(begun) = self.not_understood.remove(&id) {
+                    self.understood(&begun, operation.as_deref(), out);
+                }
+            }
             ExchangeEvent::Responding { actor, .. } => self.ask_again(actor.pid, out),
             ExchangeEvent::Ended(exchange) => {
                 let id = exchange.request.id;
@@ -152,7 +171,7 @@ impl<Source: CauseSource> Runs<Source> {
                 self.traces.end(id, Subject::Exchange(exchange), out);
             }
             ExchangeEvent::ConnectFailed(failure) => self.connect_failed(failure, services, out),
-            ExchangeEvent::Understood { .. } | ExchangeEvent::ProcessExited { .. } => {}
+            ExchangeEvent::ProcessExited { .. } => {}
         }
     }
 
@@ -182,38 +201,70 @@ impl<Source: CauseSource> Runs<Source> {
         }
     }
 
-    fn started(&mut self, request: &Request, services: &Services<'_>, out: &mut Vec<FinishedSpan>) {
+    /// A request began: its ids are chosen now. Its place may depend on what it asks for.
+    fn started(
+        &mut self,
+        request: Arc<Request>,
+        services: &Services<'_>,
+        out: &mut Vec<FinishedSpan>,
+    ) {
         self.traces.counters.requests += 1;
         let Some(service) = services(request.actor.pid) else {
             self.traces.counters.without_service += 1;
             return;
         };
-        let carried = match Header::of(&request.headers) {
+        let telling = Telling::of(&request, &service);
+        self.make_room(out);
+        self.traces
+            .begin(request.id, request.role, service, telling, self.clock);
+        // A source remembers the past for a while only, so it is asked now.
+        let cause = match request.role {
+            Role::Server => Cause::Nothing,
+            Role::Client => self.source.cause(&Call::of(&request)),
+        };
+        let begun = Begun {
+            request,
+            telling,
+            cause,
+        };
+        if begun.request.is_understood_later {
+            self.not_understood.insert(begun.request.id, begun);
+        } else {
+            self.understood(&begun, None, out);
+        }
+    }
+
+    /// All is known that its place depends on.
+    fn understood(
+        &mut self,
+        begun: &Begun,
+        operation: Option<&Operation>,
+        out: &mut Vec<FinishedSpan>,
+    ) {
+        let carried = self.carried(&begun.request, operation);
+        match begun.request.role {
+            Role::Server => self.served(begun, carried, out),
+            Role::Client => self.called(begun, carried, out),
+        }
+    }
+
+    /// The context that a request carries.
+    fn carried(&mut self, request: &Request, _operation: Option<&Operation>) -> Option<Carried> {
+        match Header::of(&request.headers) {
             Header::Valid(carried) => Some(carried),
             Header::Absent => None,
             Header::Invalid => {
                 self.traces.counters.invalid_traceparents += 1;
                 None
             }
-        };
-        let telling = Telling::of(request, &service);
-        self.make_room(out);
-        self.traces
-            .begin(request.id, request.role, service, telling, self.clock);
-        match request.role {
-            Role::Server => self.served(request, telling, carried, out),
-            Role::Client => self.called(request, telling, carried, out),
         }
     }
 
-    fn served(
-        &mut self,
-        request: &Request,
-        telling: Telling,
-        carried: Option<Carried>,
-        out: &mut Vec<FinishedSpan>,
-    ) {
-        if telling == Telling::Nothing {
+    fn served(&mut self, begun: &Begun, carried: Option<Carried>, out: &mut Vec<FinishedSpan>) {
+        let Begun {
+            request, telling, ..
+        } = begun;
+        if *telling == Telling::Nothing {
             self.traces.counters.excluded_requests += 1;
         }
         if let Some(carried) = &carried {
@@ -239,17 +290,16 @@ impl<Source: CauseSource> Runs<Source> {
         }
     }
 
-    fn called(
-        &mut self,
-        request: &Request,
-        telling: Telling,
-        carried: Option<Carried>,
-        out: &mut Vec<FinishedSpan>,
-    ) {
+    fn called(&mut self, begun: &Begun, carried: Option<Carried>, out: &mut Vec<FinishedSpan>) {
+        let Begun {
+            request,
+            telling,
+            cause,
+        } = begun;
         let key = JoinKey::of(request);
         let mut forwards = false;
         match carried {
-            _ if telling == Telling::Nothing => {
+            _ if *telling == Telling::Nothing => {
                 self.traces.counters.otlp_requests += 1;
                 self.traces.put(request.id, Above::Nothing, out);
             }
@@ -266,15 +316,9 @@ impl<Source: CauseSource> Runs<Source> {
                     self.traces.put(request.id, Above::Carried(carried), out);
                 }
             },
-            None => self.ask(
-                Call {
-                    id: request.id,
-                    actor: request.actor,
-                    at: request.at,
-                    key: Some(key),
-                },
-                out,
-            ),
+            // Somebody may have responded since.
+            None if *cause == Cause::NotYet => self.ask(Call::of(request), out),
+            None => self.caused(Call::of(request), *cause, out),
         }
         let client = ClientEnd {
             id: request.id,
@@ -331,7 +375,12 @@ impl<Source: CauseSource> Runs<Source> {
 
     /// Asks the source for the cause of a call.
     fn ask(&mut self, call: Call, out: &mut Vec<FinishedSpan>) {
-        let above = match self.source.cause(&call) {
+        self.caused(call, self.source.cause(&call), out);
+    }
+
+    /// Puts a call where its cause says.
+    fn caused(&mut self, call: Call, cause: Cause, out: &mut Vec<FinishedSpan>) {
+        let above = match cause {
             Cause::Known(id) if self.traces.may_hang_under(call.id, id) => Above::Exchange(id),
             Cause::Known(_) | Cause::Unknown => {
                 self.traces.counters.causes_unknown += 1;

@@ -58,7 +58,7 @@ pub const STEPS: &[Step] = &[
     },
     Step {
         name: "python environment",
-        what: "FastAPI, LiteLLM, FastMCP and other pinned workloads",
+        what: "KAOS's agent server, LiteLLM, FastMCP and other pinned workloads",
         missing: |_| missing_unless(python(), REQUIREMENTS),
         action: Action::User(create_python_environment),
     },
@@ -83,6 +83,8 @@ pub const STEPS: &[Step] = &[
 const LINKER_VERSION: &str = "0.13.0";
 /// Pinned versions of everything in the Python environment.
 const REQUIREMENTS: &str = "tests/workloads/requirements.txt";
+/// Those of the directory `mcp-1` in it, for the workloads of the MCP SDK's first major version.
+const MCP_1_REQUIREMENTS: &str = "tests/workloads/requirements-mcp-1.txt";
 /// Sources of the Go workload.
 const GO_SOURCES: &str = "tests/workloads/go";
 /// Written into an environment when it is complete, so an interrupted one is made again.
@@ -180,8 +182,11 @@ fn build_bpf_linker(machine: &Machine) -> Result<()> {
 }
 
 fn python_environment() -> Result<PathBuf> {
-    let requirements = fs::read(paths::root().join(REQUIREMENTS))
-        .with_context(|| format!("cannot read {REQUIREMENTS}"))?;
+    let mut requirements = Vec::new();
+    for file in [REQUIREMENTS, MCP_1_REQUIREMENTS] {
+        let path = paths::root().join(file);
+        requirements.extend(fs::read(&path).with_context(|| format!("cannot read {file}"))?);
+    }
     Ok(paths::cache()?.join(format!("python-{}", version_of(&requirements))))
 }
 
@@ -196,18 +201,18 @@ fn create_python_environment(_: &Machine) -> Result<()> {
             .args(["-m", "venv", "--clear"])
             .arg(&environment),
     )?;
-    quietly(
-        Command::new(environment.join("bin/python"))
-            .args([
-                "-m",
-                "pip",
-                "install",
-                "--quiet",
-                "--no-deps",
-                "--requirement",
-            ])
-            .arg(paths::root().join(REQUIREMENTS)),
-    )?;
+    let install = |requirements| {
+        let mut pip = Command::new(environment.join("bin/python"));
+        pip.args(["-m", "pip", "install", "--quiet", "--no-deps"])
+            // requirements.txt says why.
+            .arg("--ignore-requires-python")
+            .arg("--requirement")
+            .arg(paths::root().join(requirements));
+        pip
+    };
+    quietly(&mut install(REQUIREMENTS))?;
+    let mcp_1 = environment.join("mcp-1");
+    quietly(install(MCP_1_REQUIREMENTS).arg("--target").arg(mcp_1))?;
     fs::write(environment.join(COMPLETE), "")
         .with_context(|| format!("cannot write to {}", environment.display()))
 }

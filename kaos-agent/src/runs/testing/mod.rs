@@ -107,6 +107,12 @@ impl RequestBuilder {
         self
     }
 
+    /// What it asks for is told after its start.
+    pub fn understood_later(mut self) -> Self {
+        self.request.is_understood_later = true;
+        self
+    }
+
     pub fn http10(mut self) -> Self {
         self.request.version = HttpVersion::Http10;
         self

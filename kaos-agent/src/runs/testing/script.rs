@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `serve s P [options]` | process `P` receives a request that is called `s` |
 //! | `call c P [options]` | process `P` sends a request that is called `c` |
+//! | `understood s` | it is known what `s`, which has the option `later`, asks for: nothing known |
 //! | `respond s` | the first byte of its response moves |
 //! | `end s` | it is over |
 //! | `fail c P [ms]` | `P` could not connect, which took so long |
@@ -17,7 +18,7 @@
 //! Options: `@x` names the connection (two ends of one name are joined; without it an exchange has
 //! one of its own), `h=T/a` sends the traceparent of trace `T` and span `a`, sampled (`h=T/a/00`:
 //! with these flags), `ts=…` the tracestate, `url=/…` the target, `ago=N` the first byte moved so
-//! many milliseconds before the statement, `as=otlp` makes it the request of an OTLP exporter.
+//! many milliseconds before the statement, `later` lets it wait for `understood`, `as=otlp` makes it the request of an OTLP exporter.
 //!
 //! What comes of it is one line per span in the order in which they began:
 //! `name trace:parent`, where the trace has the name in the header or `#name` of the exchange that
@@ -125,6 +126,14 @@ impl<S: CauseSource> Stage<S> {
                 let request = self.request(name, process, options).client().build();
                 self.start(name, request);
             }
+            ["understood", name] => {
+                let (id, at) = (self.requests[name].id, self.now);
+                self.push(ExchangeEvent::Understood {
+                    id,
+                    at,
+                    operation: None,
+                });
+            }
             ["respond", name] => {
                 let request = Arc::clone(&self.requests[name]);
                 let (id, actor, at) = (request.id, request.actor, self.now);
@@ -193,8 +202,10 @@ impl<S: CauseSource> Stage<S> {
         let mut traceparent = None;
         let mut state = None;
         let mut is_otlp = false;
+        let mut is_understood_later = false;
         for option in options {
             match option.split_once('=') {
+                None if *option == "later" => is_understood_later = true,
                 None => connection = option,
                 Some(("h", context)) => traceparent = Some(self.traceparent(context)),
                 Some(("ts", value)) => state = Some(value),
@@ -214,6 +225,9 @@ impl<S: CauseSource> Stage<S> {
             .pid(self.pid(process))
             .connection(self.connection(connection))
             .at(at);
+        if is_understood_later {
+            request = request.understood_later();
+        }
         if let Some(traceparent) = traceparent {
             request = request.header("traceparent", &traceparent);
         }

@@ -2,6 +2,33 @@
 
 use crate::runs::testing::script::spans;
 
+mod meanings_that_come_later {
+    use super::*;
+
+    #[test]
+    fn a_served_request_waits_with_all_below_it() {
+        let script = "serve s P h=T/a later; call c P; end c; wait 1000; understood s; end s";
+        assert_eq!(spans(script), "s T:a remote; c T:s");
+    }
+
+    #[test]
+    fn a_call_waits_for_its_place_but_not_for_its_cause() {
+        let script = "serve s P; call c P later; end s; understood c; end c; wait 200";
+        assert_eq!(spans(script), "s #s:-; c #s:s");
+    }
+
+    #[test]
+    fn both_ends_meet_whoever_is_understood_first() {
+        for (first, second) in [("c", "s"), ("s", "c")] {
+            let script = format!(
+                "call c P @x later; serve s Q @x later; understood {first}; understood {second}; \
+                 end s; end c"
+            );
+            assert_eq!(spans(&script), "c #c:-; s #c:c remote");
+        }
+    }
+}
+
 mod causes_that_come_later {
     use crate::exchanges::exchange::{ExchangeEvent, ExchangeId};
     use crate::runs::cause::{Call, Cause, CauseSource};
@@ -32,6 +59,12 @@ mod causes_that_come_later {
     fn a_call_waits_for_the_response() {
         let script = "serve s P; serve t P; call c P; end c; respond t; end t; end s";
         assert_eq!(run_later(script).lines, ["s #s:-", "t #t:-", "c #t:t"]);
+    }
+
+    #[test]
+    fn a_response_before_the_call_is_understood_counts() {
+        let script = "serve s P; call c P later; respond s; understood c; end c; end s";
+        assert_eq!(run_later(script).lines, ["s #s:-", "c #s:s"]);
     }
 
     #[test]

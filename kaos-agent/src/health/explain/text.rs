@@ -1,0 +1,134 @@
+//! An explanation for people.
+
+use std::fmt::Write;
+
+use super::settings::Destination;
+use super::{Explanation, Process, SdkVerdict, Settings, Traced, TracedVerdict};
+
+/// Width of the left column.
+const WIDTH: usize = 10;
+
+/// Lines of text: a left column that says what a line is about, and what was found.
+pub fn render(explanation: &Explanation) -> String {
+    let mut text = String::new();
+    section(&mut text, "process", process(&explanation.process));
+    section(&mut text, "traced", traced(&explanation.traced));
+    let runtime = &explanation.runtime;
+    let version = runtime.version.as_deref().unwrap_or_default();
+    let mut name = format!("{} {version}", runtime.name).trim_end().to_owned();
+    if let Some(event_loop) = runtime.event_loop {
+        let _ = write!(name, " with {event_loop}");
+    }
+    section(&mut text, "runtime", [name, runtime.file.clone()]);
+    let causes = &explanation.causes;
+    section(
+        &mut text,
+        "causes",
+        [causes.method.clone(), causes.why.clone()],
+    );
+    let mut tls: Vec<_> = explanation
+        .tls
+        .iter()
+        .map(|library| format!("{} {}: {}", library.name, library.file, library.why))
+        .collect();
+    if tls.is_empty() {
+        tls.push("no library of TLS is mapped".to_owned());
+    }
+    section(&mut text, "TLS", tls);
+    section(&mut text, "settings", environment(&explanation.settings));
+    section(&mut text, "come to", come_to(&explanation.settings));
+    let sdk = match explanation.sdk.verdict {
+        SdkVerdict::Inside => "inside",
+        SdkVerdict::Off => "switched off",
+        SdkVerdict::Installed => "not seen at work",
+        SdkVerdict::Unseen => "not seen",
+    };
+    let signs = explanation.sdk.signs.iter().cloned();
+    section(&mut text, "SDK", [sdk.to_owned()].into_iter().chain(signs));
+    text
+}
+
+fn section(text: &mut String, title: &str, lines: impl IntoIterator<Item = String>) {
+    for (index, line) in lines.into_iter().enumerate() {
+        let left = if index == 0 { title } else { "" };
+        let _ = writeln!(text, "{left:WIDTH$}{line}");
+    }
+}
+
+fn process(process: &Process) -> Vec<String> {
+    let mut first = format!("{} {}", process.pid, process.command.join(" "));
+    if process.command.is_empty() {
+        let _ = write!(first, "{}", process.name);
+    }
+    let mut lines = vec![first, process.executable.clone()];
+    if let Some(parent) = process.parent {
+        lines.push(format!("child of {parent}"));
+    }
+    if let Some(container) = &process.container {
+        lines.push(format!("container {container}"));
+    }
+    lines
+}
+
+fn traced(traced: &Traced) -> Vec<String> {
+    let verdict = match traced.verdict {
+        TracedVerdict::Yes => "yes",
+        TracedVerdict::No if traced.agents.is_empty() => "no: no kaos-agent runs on this machine",
+        TracedVerdict::No => "no",
+        TracedVerdict::Unknown => "unknown",
+    };
+    let agents = traced.agents.iter().map(|agent| {
+        let what = if agent.records { "recording " } else { "" };
+        format!("{what}agent {}: {}", agent.pid, agent.why)
+    });
+    [verdict.to_owned()].into_iter().chain(agents).collect()
+}
+
+fn environment(settings: &Settings) -> Vec<String> {
+    if settings.environment.is_empty() {
+        return vec!["its environment has none that is read".to_owned()];
+    }
+    settings
+        .environment
+        .iter()
+        .map(|variable| format!("{}={}", variable.name, variable.value))
+        .chain(settings.warnings.iter().map(|it| format!("! {it}")))
+        .collect()
+}
+
+fn come_to(settings: &Settings) -> Vec<String> {
+    let http_spans = match (settings.http_server_spans, settings.http_client_spans) {
+        (true, true) => "requests served and made",
+        (true, false) => "requests served",
+        (false, true) => "requests made",
+        (false, false) => "none",
+    };
+    let mut lines = vec![
+        format!("service    {}", settings.service_name),
+        format!("traces     {}", destination(settings.traces.as_ref())),
+        format!("metrics    {}", destination(settings.metrics.as_ref())),
+        format!("sampler    {}", settings.sampler),
+        format!("HTTP spans {http_spans}"),
+    ];
+    if !settings.excluded_urls.is_empty() {
+        lines.push(format!("not told   {}", settings.excluded_urls.join(", ")));
+    }
+    if let Some(agent) = settings.defaults_of {
+        lines.push(format!("defaults   those of agent {agent}"));
+    }
+    lines
+}
+
+fn destination(destination: Option<&Destination>) -> String {
+    let Some(destination) = destination else {
+        return "nowhere: no endpoint is known".to_owned();
+    };
+    let mut text = format!("{} {}", destination.protocol, destination.endpoint);
+    if !destination.headers.is_empty() {
+        let _ = write!(text, " with {}", destination.headers.join(", "));
+    }
+    if destination.from == "agent" {
+        text += " (the agent's)";
+    }
+    text
+}

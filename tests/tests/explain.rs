@@ -1,0 +1,151 @@
+//! What `kaos-agent explain` says of real processes, and what it says where it cannot.
+
+use std::process::Command;
+
+use kaos_tests::agent::{self, Agent};
+use kaos_tests::process::Process;
+use kaos_tests::receiver::Receiver;
+use kaos_tests::workloads::{Need, Workloads, lacks};
+use serde_json::Value;
+
+/// Standard output of `explain`.
+fn explain(pid: u32, arguments: &[&str]) -> String {
+    let mut command = Command::new(agent::executable());
+    command
+        .args(["explain", "--pid", &pid.to_string()])
+        .args(arguments)
+        .env_remove("OTEL_EXPORTER_OTLP_ENDPOINT");
+    Process::spawn("explain", &mut command).succeed().join("\n")
+}
+
+fn json(pid: u32) -> Value {
+    serde_json::from_str(&explain(pid, &["--json"])).expect("it is JSON")
+}
+
+/// What it says of one agent; others may run on this machine.
+fn tracer(explanation: &Value, agent: &Agent) -> Value {
+    let agents = explanation["traced"]["agents"].as_array();
+    let tracers = agents.expect("agents are a list").iter();
+    let mut ours = tracers.filter(|tracer| tracer["pid"] == agent.pid());
+    ours.next().expect("our agent runs").clone()
+}
+
+#[test]
+#[ignore = "kernel: real workloads, needs root"]
+fn a_traced_server() {
+    if lacks(&[Need::Python]) {
+        return;
+    }
+    let receiver = Receiver::start();
+    let server = Workloads::of(&receiver).python_server("shop", "httptools");
+    let port = server.port.to_string();
+    let agent = Agent::start(&["--port", &port]);
+
+    let pid = server.process.pid();
+    let explanation = json(pid);
+    assert_eq!(explanation["process"]["pid"], pid);
+    assert_eq!(explanation["traced"]["verdict"], "yes");
+    let tracer = tracer(&explanation, &agent);
+    assert_eq!(tracer["in_table"], true);
+    assert_eq!(tracer["why"], format!("selected by --port {port}"));
+    assert_eq!(explanation["runtime"]["name"], "CPython");
+    let version = explanation["runtime"]["version"].as_str();
+    assert!(version.is_some_and(|version| version.starts_with("3.")));
+    assert_eq!(explanation["runtime"]["event_loop"], "uvloop");
+    let settings = &explanation["settings"];
+    assert_eq!(settings["service_name"], "shop");
+    assert_eq!(settings["traces"]["endpoint"], receiver.grpc_endpoint());
+    assert_eq!(settings["traces"]["protocol"], "grpc");
+    assert_eq!(settings["traces"]["from"], "process");
+
+    let text = explain(pid, &[]);
+    for line in [
+        "traced    yes\n".to_owned(),
+        format!(
+            "          agent {}: selected by --port {port}\n",
+            agent.pid()
+        ),
+        "settings  OTEL_BSP_SCHEDULE_DELAY=100\n".to_owned(),
+        format!("          traces     grpc {}\n", receiver.grpc_endpoint()),
+    ] {
+        assert!(text.contains(&line), "{line:?} is not in:\n{text}");
+    }
+    agent.stop();
+}
+
+#[test]
+#[ignore = "kernel: real workloads, needs root"]
+fn a_child_that_is_traced_with_its_parent_and_a_stranger() {
+    let mut stranger = Process::spawn("stranger", Command::new("sleep").arg("1000"));
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", "sleep 1000 & echo $!; wait"])
+        .env("OTEL_SDK_DISABLED", "true")
+        .env("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer s3cret");
+    let mut parent = Process::spawn("parent", &mut shell);
+    let child = parent.wait_for_line("its child", |line| line.parse::<u32>().is_ok());
+    let child: u32 = child.parse().expect("it is a number");
+    let pid = parent.pid().to_string();
+    let endpoint = "http://collector:4318";
+    let agent = Agent::start(&["--pid", &pid, "--otlp-endpoint", endpoint]);
+
+    let explanation = json(child);
+    let tracer = tracer(&explanation, &agent);
+    assert_eq!(tracer["in_table"], true);
+    assert_eq!(
+        tracer["why"],
+        format!("selected by --pid {pid}, as a descendant of process {pid}")
+    );
+    assert_eq!(explanation["runtime"]["name"], "native");
+    assert_eq!(explanation["sdk"]["verdict"], "off");
+    let text = explain(child, &[]);
+    assert!(
+        text.contains("OTEL_EXPORTER_OTLP_HEADERS=authorization=*"),
+        "{text}"
+    );
+    assert!(!text.contains("s3cret"), "{text}");
+
+    let explanation = json(stranger.pid());
+    let tracer = self::tracer(&explanation, &agent);
+    assert_eq!(tracer["in_table"], false);
+    assert_eq!(tracer["why"], "no rule matches");
+    let itself = self::tracer(&json(agent.pid()), &agent);
+    assert_eq!(itself["why"], "it is the agent itself");
+    agent.stop();
+    parent.kill();
+    stranger.kill();
+    // SAFETY: plain system call; the child sleeps until it is killed.
+    unsafe { libc::kill(child.cast_signed(), libc::SIGKILL) };
+}
+
+#[test]
+#[ignore = "kernel: real workloads, needs root"]
+fn what_cannot_be_explained() {
+    let refused = |command: &mut Command, code: i32, message: &str| {
+        let output = command.output().expect("it starts");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.starts_with(message), "{said}");
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        assert!(output.stdout.is_empty());
+    };
+    let agent = || Command::new(agent::executable());
+    // The kernel's thread daemon.
+    refused(
+        agent().args(["explain", "--pid", "2"]),
+        2,
+        "kaos-agent: --pid 2: it runs no program",
+    );
+    if lacks(&[Need::Program("setpriv")]) {
+        return;
+    }
+    // Root without capabilities may not look into root with them.
+    let pid = std::process::id().to_string();
+    refused(
+        Command::new("setpriv")
+            .args(["--bounding-set=-all", "--inh-caps=-all"])
+            .arg(agent::executable())
+            .args(["explain", "--pid", &pid]),
+        3,
+        &format!("kaos-agent: cannot look into process {pid}: "),
+    );
+}

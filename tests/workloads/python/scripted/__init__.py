@@ -1,0 +1,1 @@
+"""The scripted model: what it answers (`script`), and how each API says it."""
