@@ -180,11 +180,13 @@ impl<Source: CauseSource> Runs<Source> {
             ExchangeEvent::Responding { actor, .. } => self.ask_again(actor.pid, out),
             ExchangeEvent::Ended(exchange) => {
                 let id = exchange.request.id;
-                let (role, pid) = (exchange.request.role, exchange.request.actor.pid);
+                let request = &exchange.request;
+                let was_answered = request.role == Role::Client || exchange.response.is_some();
+                let pid = request.actor.pid;
                 self.forwarding.ended(id);
                 self.traces.end(id, Subject::Exchange(exchange), out);
-                if role == Role::Server {
-                    // Should it have had no response: nobody waits for that any more.
+                if !was_answered {
+                    // Nobody needs to wait for its response any more.
                     self.ask_again(pid, out);
                 }
             }
