@@ -85,12 +85,13 @@ impl RequestReader {
         }
     }
 
-    /// The body is over, or as much of it as will be seen before it is answered.
+    /// The body is over, or as much of it as will be seen before it is answered. `is_whole`: it came
+    /// to its end.
     #[must_use]
-    pub fn finish(self) -> Option<Operation> {
+    pub fn finish(self, is_whole: bool) -> Option<Operation> {
         match self {
-            Self::Model(reader) => reader.finish(),
-            Self::Rpc(reader) => reader.finish(),
+            Self::Model(reader) => reader.finish(is_whole),
+            Self::Rpc(reader) => reader.finish(is_whole),
         }
     }
 }

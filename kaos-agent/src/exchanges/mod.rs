@@ -79,11 +79,12 @@ crate::counters! {
 #[must_use]
 pub fn reading(headers: &HeaderMap) -> Reading {
     const EVENT_STREAM: &str = "text/event-stream";
-    /// As Ollama streams, and its older name.
-    const JSON: [&str; 3] = [
+    /// Also as Ollama streams, its older name, and as curl says where it is not told otherwise.
+    const JSON: [&str; 4] = [
         "application/json",
         "application/x-ndjson",
         "application/ndjson",
+        "application/x-www-form-urlencoded",
     ];
     let Some(content_type) = headers.get(CONTENT_TYPE) else {
         return Reading::Nothing;
@@ -230,7 +231,7 @@ impl Exchanges {
         outcome: Outcome,
         out: &mut Vec<ExchangeEvent>,
     ) {
-        exchange.understand(at, out);
+        exchange.understand(false, at, out);
         self.open_count -= 1;
         let counters = &mut self.counters;
         *match outcome {

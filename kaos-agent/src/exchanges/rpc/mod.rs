@@ -38,7 +38,7 @@ impl RequestReader {
 
     /// The body is over.
     #[must_use]
-    pub fn finish(self) -> Option<Operation> {
+    pub fn finish(self, _is_whole: bool) -> Option<Operation> {
         None
     }
 }
