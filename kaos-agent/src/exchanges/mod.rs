@@ -136,6 +136,12 @@ impl Exchanges {
         }
     }
 
+    /// Exchanges that are not over.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.open_count
+    }
+
     /// What it saw and lost.
     #[must_use]
     pub fn counters(&self) -> &ExchangeCounters {
@@ -191,8 +197,7 @@ impl Exchanges {
             target: head.target,
             version: head.version,
             headers: head.headers,
-            // Bytes of sockets are all that is captured: what goes over TLS is not HTTP there.
-            tls: false,
+            tls: socket.is_tls(),
             is_understood_later: false,
         };
         let understanding = Understanding::of(&request);
