@@ -65,6 +65,17 @@ pub struct Selectors {
     pub ports: Vec<u16>,
     /// Processes in these cgroups or below: absolute paths in the cgroup file system.
     pub cgroups: Vec<PathBuf>,
+    /// Pods of a node that are labelled for it, as the API server tells.
+    pub pods: Option<PodSelection>,
+}
+
+/// Which pods are observed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodSelection {
+    /// Those of this node.
+    pub node_name: String,
+    /// Containers that prepare a pod, too.
+    pub init_containers: bool,
 }
 
 /// How the kernel side is set up.

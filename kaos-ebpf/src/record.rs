@@ -16,6 +16,8 @@ pub enum Kind {
     Connection = 2,
     /// A [`ProcessRecord`].
     Process = 3,
+    /// A [`CgroupRecord`].
+    Cgroup = 10,
 }
 
 /// Bytes moved out of the process (else: into it).
@@ -157,8 +159,25 @@ pub struct ProcessRecord {
     pub parent: u32,
 }
 
+/// Bytes of a cgroup's name, with the terminating zero, that are told. Those that hold a pod's UID
+/// have at most 80.
+pub const CGROUP_NAME_BYTES: usize = 128;
+
+/// A cgroup of the v2 hierarchy was made.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct CgroupRecord {
+    /// Kind [`Kind::Cgroup`].
+    pub header: Header,
+    /// Its id: the inode number of its directory.
+    pub id: u64,
+    /// Name of its directory, up to the first zero, cut where it is longer.
+    pub name: [u8; CGROUP_NAME_BYTES],
+}
+
 const _: () = {
     assert!(size_of::<Header>() == 16);
+    assert!(size_of::<CgroupRecord>() == 24 + CGROUP_NAME_BYTES);
     assert!(size_of::<Socket>() == 56);
     assert!(size_of::<DataHead>() == 96);
     assert!(size_of::<DataRecord>() == 96 + CHUNK_BYTES);

@@ -5,14 +5,14 @@
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Settings {
-    /// Where the kernel keeps what we read.
-    pub offsets: Offsets,
     /// Where the kernel keeps the registers of a syscall.
     pub registers: Registers,
     /// Random; scrambles kernel addresses that name `AF_UNIX` sockets.
     pub scramble: u64,
     /// Bytes in the ring from which on the reader is woken instead of waiting for its timer.
     pub wake_bytes: u64,
+    /// Where the kernel keeps what we read.
+    pub offsets: Offsets,
     /// Bytes captured at the head of a message.
     pub head_bytes: u32,
     /// Bytes captured at the tail of each larger socket operation.
@@ -21,10 +21,12 @@ pub struct Settings {
     pub select_all: u32,
     /// 1: a process that executes a program is a candidate until user space has matched its path.
     pub match_executables: u32,
-    /// 1: the map of cgroups is not empty, or may become so.
+    /// `CGROUPS_*`, or 0 where nothing is selected by cgroup.
     pub match_cgroups: u32,
     /// 1: the map of ports is not empty.
     pub match_ports: u32,
+    /// Zero: makes the size a multiple of the alignment.
+    pub padding: u32,
 }
 
 /// Where the saved registers of a task hold the arguments of its syscall, and how a 64-bit process
@@ -128,7 +130,14 @@ offsets! {
     root_hierarchy = "cgroup_root" "hierarchy_id",
     /// Id of a directory: what `bpf_get_current_cgroup_id` and the inode number say.
     node_id = "kernfs_node" "id",
+    /// Name of a directory, without those above it.
+    node_name = "kernfs_node" "name",
 }
+
+/// Bit of `Settings::match_cgroups`: the map of cgroups is not empty, or may become so.
+pub const CGROUPS_MATCH: u32 = 1;
+/// Bit of `Settings::match_cgroups`: user space wants to know of new cgroups.
+pub const CGROUPS_TELL: u32 = 2;
 
 /// Where a syscall keeps its buffer: values of the map of syscalls.
 #[repr(u8)]
@@ -174,5 +183,5 @@ pub mod defaults {
     pub const MOST_BUDGET_BYTES: u32 = 1024 * 1024;
 }
 
-const _: () = assert!(size_of::<Settings>() == size_of::<Offsets>() + size_of::<Registers>() + 40);
+const _: () = assert!(size_of::<Settings>() == size_of::<Offsets>() + size_of::<Registers>() + 44);
 const _: () = assert!(size_of::<Registers>() == 32 && align_of::<Settings>() == 8);

@@ -42,6 +42,8 @@ pub enum Event {
         /// Records lost.
         records: u64,
     },
+    /// A pod of this node was described, or is not observed any more.
+    Pod(PodEvent),
 }
 
 impl Event {
@@ -52,6 +54,7 @@ impl Event {
             Self::Data(data) => data.at,
             Self::Connection(connection) => connection.at,
             Self::Process(process) => process.at,
+            Self::Pod(pod) => pod.at,
             Self::Clock { at, .. } | Self::Lost { at, .. } => *at,
         }
     }
@@ -215,5 +218,53 @@ pub struct ProcessInfo {
     /// Path of its cgroup in the v2 hierarchy.
     pub cgroup: String,
     /// Variables that the agent may read (`identity::environment` has the list), sorted by name.
+    pub environment: Vec<(String, String)>,
+}
+
+/// News of a pod of this node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PodEvent {
+    /// When it was heard of.
+    pub at: Nanos,
+    /// The pod's UID, in lower case with dashes.
+    pub uid: String,
+    /// What it is now; `None` where it is observed no more.
+    pub pod: Option<Box<PodInfo>>,
+}
+
+/// What the API server says of a pod, as far as it is used.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct PodInfo {
+    /// Its name.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// The node that it runs on.
+    pub node: Option<String>,
+    /// What made it, the nearest that is not made by something else: kind and name.
+    pub workload: Option<(String, String)>,
+    /// Its labels that identity reads, sorted by key.
+    pub labels: Vec<(String, String)>,
+    /// Its annotations that identity reads, sorted by key.
+    pub annotations: Vec<(String, String)>,
+    /// Its containers, in the order of its specification.
+    pub containers: Vec<ContainerInfo>,
+}
+
+/// A container of a pod.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ContainerInfo {
+    /// Its name.
+    pub name: String,
+    /// Id that the runtime gave it last, without the runtime's name.
+    pub id: Option<String>,
+    /// Its image, as specified.
+    pub image: String,
+    /// How often it was restarted.
+    pub restarts: u32,
+    /// It prepares the pod and ends before the others begin.
+    pub is_init: bool,
+    /// Variables of its specification that the agent may read, sorted by name; not those that are
+    /// taken from elsewhere.
     pub environment: Vec<(String, String)>,
 }

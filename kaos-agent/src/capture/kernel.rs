@@ -7,7 +7,7 @@ use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf};
 use aya::programs::{BtfTracePoint, ProgramError};
 use aya::{Btf, Ebpf, EbpfError, EbpfLoader};
 use kaos_ebpf::counter::Counter;
-use kaos_ebpf::settings::{EXCLUDED, SELECTED, Settings};
+use kaos_ebpf::settings::{CGROUPS_MATCH, CGROUPS_TELL, EXCLUDED, SELECTED, Settings};
 use rand::Rng as _;
 
 use super::btf::read_offsets;
@@ -151,6 +151,12 @@ impl Kernel {
             .map_err(|error| error.to_string())
     }
 
+    /// Selects what is moved into a cgroup, or made below it, no more.
+    pub fn forget_cgroup(&mut self, id: u64) {
+        // It may be gone by itself.
+        let _ = self.cgroups.remove(&id);
+    }
+
     /// Selects who listens on a port from now on.
     ///
     /// # Errors
@@ -220,11 +226,15 @@ fn kernel_settings(
 ) -> Result<Settings, CannotTrace> {
     let (offsets, registers) = read_offsets()?;
     let (select_all, match_executables, match_cgroups, match_ports) = match selection {
-        Selection::All => (true, false, false, false),
+        Selection::All => (true, false, 0, false),
         Selection::Matching(selectors) => (
             false,
             !selectors.executables.is_empty(),
-            !selectors.cgroups.is_empty(),
+            match (&selectors.pods, selectors.cgroups.is_empty()) {
+                (Some(_), _) => CGROUPS_MATCH | CGROUPS_TELL,
+                (None, false) => CGROUPS_MATCH,
+                (None, true) => 0,
+            },
             !selectors.ports.is_empty(),
         ),
     };
@@ -237,8 +247,9 @@ fn kernel_settings(
         tail_bytes: settings.tail_bytes,
         select_all: select_all.into(),
         match_executables: match_executables.into(),
-        match_cgroups: match_cgroups.into(),
+        match_cgroups,
         match_ports: match_ports.into(),
+        padding: 0,
     })
 }
 

@@ -12,6 +12,7 @@ use super::error::CannotTrace;
 use super::event::{Event, Pid, ProcessChange, ProcessEvent, SocketId};
 use super::front_end::FrontEnd;
 use super::kernel::{Attached, Kernel};
+use super::pods::Pods;
 use super::processes;
 use super::records::{ProcessNews, Record, parse};
 use super::release;
@@ -42,6 +43,7 @@ pub struct Live {
     waiter: Waiter,
     poll_interval: Duration,
     selection: Selection,
+    pods: Option<Pods>,
     described: FxHashSet<Pid>,
     /// Selected when they ran already, and not described yet.
     found_running: Vec<Pid>,
@@ -97,6 +99,7 @@ impl Live {
             waiter,
             poll_interval: settings.poll_interval,
             selection,
+            pods: None,
             described: FxHashSet::default(),
             found_running: Vec::new(),
             rejected: FxHashSet::default(),
@@ -115,6 +118,11 @@ impl Live {
     /// The process is out of descriptors.
     pub fn bell(&self) -> io::Result<Bell> {
         self.waiter.bell()
+    }
+
+    /// Captures the pods that it is told of from now on. The selection must name pods.
+    pub fn follow_pods(&mut self, pods: Pods) {
+        self.pods = Some(pods);
     }
 
     /// Selects what matches and runs already, until a second look finds nothing new: what is
@@ -219,12 +227,29 @@ impl Live {
 
     fn describe(&mut self, pid: Pid, at: Nanos, events: &mut Vec<Event>) {
         if self.described.insert(pid) {
+            let info = processes::describe(pid);
+            if self
+                .pods
+                .as_ref()
+                .is_some_and(|pods| pods.excludes(&info.cgroup))
+            {
+                self.kernel.reject(pid);
+                self.rejected.insert(pid);
+                return;
+            }
             self.counters.described_processes += 1;
             events.push(Event::Process(ProcessEvent {
                 at,
                 pid,
-                change: ProcessChange::Described(Box::new(processes::describe(pid))),
+                change: ProcessChange::Described(Box::new(info)),
             }));
+        }
+    }
+
+    fn news_of_pods(&mut self, events: &mut Vec<Event>) {
+        if let Some(pods) = &mut self.pods {
+            let running = pods.take_news(&mut self.kernel, events);
+            self.found_running.extend(running);
         }
     }
 }
@@ -236,6 +261,7 @@ impl FrontEnd for Live {
 
     fn read(&mut self, most: usize, events: &mut Vec<Event>) -> bool {
         self.housekeeping(events);
+        self.news_of_pods(events);
         // Before their data, since one may be killed before that is read.
         for pid in std::mem::take(&mut self.found_running) {
             self.describe(pid, monotonic(), events);
@@ -249,6 +275,12 @@ impl FrontEnd for Live {
             drop(item);
             match record {
                 Some(Record::Process(news)) => self.process_news(news, events),
+                Some(Record::Cgroup(made)) => {
+                    if let Some(pods) = &mut self.pods {
+                        let running = pods.cgroup_made(&made, &mut self.kernel);
+                        self.found_running.extend(running);
+                    }
+                }
                 Some(Record::Data(data)) if !self.rejected.contains(&data.pid) => {
                     self.describe(data.pid, data.at, events);
                     events.push(Event::Data(data));
@@ -275,6 +307,8 @@ impl Counters for Live {
     fn visit(&self, visit: &mut dyn FnMut(&'static str, u64)) {
         self.kernel.visit(visit);
         self.counters.visit(visit);
+        let refused = self.pods.as_ref().map_or(0, Pods::refused);
+        visit("capture.pod_cgroups_refused", refused);
     }
 }
 

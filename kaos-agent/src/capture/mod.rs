@@ -17,6 +17,7 @@ pub mod event;
 pub mod front_end;
 pub mod kernel;
 pub mod live;
+pub mod pods;
 pub mod processes;
 pub mod programs;
 pub mod recording;

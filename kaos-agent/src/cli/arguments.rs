@@ -137,6 +137,15 @@ pub struct SelectionArguments {
     /// Processes in this cgroup or below, e.g. /sys/fs/cgroup/system.slice/docker-….scope
     #[arg(long = "cgroup", value_name = "PATH")]
     pub cgroups: Vec<PathBuf>,
+    /// Pods of this node with the label kaos.tools/telemetry=enabled
+    #[arg(long)]
+    pub kubernetes: bool,
+    /// Name of this node
+    #[arg(long, value_name = "NAME", env = "NODE_NAME", requires = "kubernetes")]
+    pub node_name: Option<String>,
+    /// Of those pods also the containers that prepare them
+    #[arg(long, requires = "kubernetes")]
+    pub init_containers: bool,
     /// All processes of this machine
     #[arg(long)]
     pub all: bool,

@@ -8,6 +8,7 @@
 //!   hidden by a loss before.
 
 pub mod exchange;
+pub mod json;
 pub mod llm;
 pub mod meaning;
 mod open;
@@ -103,7 +104,7 @@ pub fn reading(headers: &HeaderMap) -> Reading {
     let is = |name: &&str| essence.eq_ignore_ascii_case(name.as_bytes());
     if is(&EVENT_STREAM) {
         Reading::Events
-    } else if JSON.iter().any(|name| is(name)) {
+    } else if JSON.iter().any(is) {
         Reading::Bytes
     } else {
         Reading::Nothing

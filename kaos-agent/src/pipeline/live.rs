@@ -11,6 +11,7 @@ use tokio::signal::unix::{Signal as UnixSignal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 use super::output;
+use super::pods::PodWatch;
 use super::recorder::Recorder;
 use super::spans::SpanMaker;
 use crate::capture::clock::monotonic;
@@ -21,7 +22,8 @@ use crate::capture::live::Live;
 use crate::capture::ring::Bell;
 use crate::export::exporter::WhenFull;
 use crate::health::counters::Counters;
-use crate::settings::{LiveSettings, LiveTarget, StatsFormat};
+use crate::kubernetes::WatchState;
+use crate::settings::{LiveSettings, LiveTarget, Selection, Selectors, StatsFormat};
 use crate::time::Nanos;
 
 /// Records read at once, before their events go through the stages: bounds what a full ring
@@ -67,8 +69,14 @@ pub fn run_live(settings: LiveSettings) -> anyhow::Result<()> {
         let _inside = runtime.enter();
         Signals::new().context("cannot handle signals")?
     };
+    let pods = match &settings.selection {
+        Selection::Matching(Selectors {
+            pods: Some(pods), ..
+        }) => Some(PodWatch::prepare(pods, &runtime)?),
+        _ => None,
+    };
     // Before anything is written or sent: what cannot attach must leave nothing behind.
-    let (live, attached) = Live::start(&settings.capture, settings.selection.clone())?;
+    let (mut live, attached) = Live::start(&settings.capture, settings.selection.clone())?;
     let consumer: Box<dyn Consumer> = match &settings.target {
         LiveTarget::Spans(spans) => Box::new(SpanMaker::start(
             spans,
@@ -80,6 +88,10 @@ pub fn run_live(settings: LiveSettings) -> anyhow::Result<()> {
         LiveTarget::Recording(recording) => Box::new(Recorder::create(recording)?),
     };
     let bell = live.bell().context("cannot wait for the ring buffer")?;
+    let watch_state = match pods {
+        Some(pods) => Some(pods.start(&mut live, &runtime)?),
+        None => None,
+    };
     announce(&attached);
 
     let wishes = Arc::new(Wishes::default());
@@ -90,7 +102,7 @@ pub fn run_live(settings: LiveSettings) -> anyhow::Result<()> {
         thread::Builder::new()
             .name("pipeline".to_owned())
             .spawn(move || {
-                let result = work(live, consumer, &wishes, stats);
+                let result = work(live, consumer, watch_state, &wishes, stats);
                 // Nobody listens any more where the end was asked for.
                 let _ = ended.send(());
                 result
@@ -150,9 +162,15 @@ impl Signals {
 fn work(
     mut front_end: impl FrontEnd,
     mut consumer: Box<dyn Consumer>,
+    watch_state: Option<Arc<WatchState>>,
     wishes: &Wishes,
     stats: Option<StatsFormat>,
 ) -> anyhow::Result<()> {
+    let print = |format, front_end: &dyn Counters, consumer: &dyn Counters| {
+        let watch = watch_state.as_deref().map(|state| state as &dyn Counters);
+        let sources: Vec<_> = [front_end, consumer].into_iter().chain(watch).collect();
+        output::print_stats(format, &sources);
+    };
     let mut events = Vec::with_capacity(BATCH);
     let result = loop {
         let is_last_round = wishes.stop.load(Ordering::Acquire);
@@ -161,7 +179,7 @@ fn work(
             Err(error) => break Err(error),
         };
         if wishes.stats.swap(false, Ordering::AcqRel) {
-            print_stats(stats.unwrap_or(StatsFormat::Text), &front_end, &*consumer);
+            print(stats.unwrap_or(StatsFormat::Text), &front_end, &*consumer);
         }
         if is_last_round {
             break consumer.finish(monotonic());
@@ -171,7 +189,7 @@ fn work(
         }
     };
     if let Some(format) = stats {
-        print_stats(format, &front_end, &*consumer);
+        print(format, &front_end, &*consumer);
     }
     result
 }
@@ -216,8 +234,4 @@ fn announce(attached: &[Attached]) {
         "kaos-agent: ready, {count} of {} programs attached",
         attached.len()
     );
-}
-
-fn print_stats(format: StatsFormat, front_end: &impl FrontEnd, consumer: &dyn Consumer) {
-    output::print_stats(format, &[front_end, consumer]);
 }

@@ -77,6 +77,7 @@ impl Stages {
     pub fn push(&mut self, event: &Event, signals: &mut Vec<Signal>) {
         match event {
             Event::Process(process) => self.identities.push(process, &mut self.warnings),
+            Event::Pod(pod) => self.identities.push_pod(pod, &mut self.warnings),
             Event::Clock { offset, .. } => self.runs.clock(*offset),
             Event::Data(_) | Event::Connection(_) | Event::Lost { .. } => {}
         }

@@ -99,7 +99,7 @@ impl Streams {
                     self.process_exited(process.pid, process.at, out);
                 }
             }
-            Event::Clock { .. } | Event::Lost { .. } => {}
+            Event::Pod(_) | Event::Clock { .. } | Event::Lost { .. } => {}
         }
     }
 
