@@ -116,7 +116,10 @@ impl<'a> Workloads<'a> {
     #[must_use]
     pub fn tools_client(&self, service: &str, tools: &Server) -> Process {
         let mut command = self.python(service, "tools_client.py");
-        Process::spawn(service, command.args([&tools.url("/mcp"), r#"add={"a": 2, "b": 3}"#]))
+        Process::spawn(
+            service,
+            command.args([&tools.url("/mcp"), r#"add={"a": 2, "b": 3}"#]),
+        )
     }
 
     /// A LiteLLM proxy before the model server.

@@ -27,7 +27,7 @@ use crate::protocols::part::{MessageContent, MessagePart, Part, RequestHead};
 use crate::protocols::reader::Reading;
 use crate::streams::chunk::{ConnectionEnd, FailedConnect};
 use crate::time::Nanos;
-use exchange::{ConnectFailure, ExchangeEvent, ExchangeId, Outcome, Request, Role};
+use exchange::{ConnectFailure, Exchange, ExchangeEvent, ExchangeId, Outcome, Request, Role};
 use meaning::Understanding;
 use open::{OpenExchange, Step};
 use rpc::legacy::Legacy;
@@ -273,7 +273,7 @@ impl Exchanges {
         outcome: Outcome,
         out: &mut Vec<ExchangeEvent>,
     ) {
-        exchange.understand(at, out);
+        exchange.understand(false, at, out);
         let session = exchange.session().cloned();
         let exchange = Box::new(exchange.into_exchange(at, outcome));
         if let Some(session) = session {

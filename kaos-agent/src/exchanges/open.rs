@@ -130,16 +130,13 @@ impl OpenExchange {
                 let outcome = Outcome::Upgraded;
                 return Step::Over { at, outcome };
             }
-            (Side::Request, MessageContent::End(end) | MessageContent::Cut(end, _)) => {
-                self.request_body = end.body;
-                self.is_request_over = true;
-                self.understand(at, out);
-                if let Some(answered_at) = self.answered_at {
-                    return Step::Over {
-                        at: answered_at.max(end.body.last_at),
-                        outcome: Outcome::Complete,
-                    };
-                }
+            (Side::Request, MessageContent::End(end)) => {
+                self.understand(true, at, out);
+                return self.end_request(end);
+            }
+            (Side::Request, MessageContent::Cut(end, _)) => {
+                self.understand(false, at, out);
+                return self.end_request(end);
             }
             (Side::Response, MessageContent::End(end)) => {
                 self.end_response(end);
@@ -180,9 +177,10 @@ impl OpenExchange {
     }
 
     /// Tells what the request means, as far as its body was read, if it is not told yet.
-    pub fn understand(&mut self, at: Nanos, out: &mut Vec<ExchangeEvent>) {
+    /// `is_whole`: the body came to its end.
+    pub fn understand(&mut self, is_whole: bool, at: Nanos, out: &mut Vec<ExchangeEvent>) {
         if let Some(reader) = self.request_reader.take() {
-            self.operation = reader.finish().map(Arc::new);
+            self.operation = reader.finish(is_whole).map(Arc::new);
             out.push(ExchangeEvent::Understood {
                 id: self.request.id,
                 at,
@@ -207,7 +205,7 @@ impl OpenExchange {
     }
 
     fn respond(&mut self, head: ResponseHead, out: &mut Vec<ExchangeEvent>) {
-        self.understand(head.at, out);
+        self.understand(false, head.at, out);
         out.push(ExchangeEvent::Responding {
             id: self.request.id,
             at: head.at,
@@ -254,6 +252,18 @@ impl OpenExchange {
                 operation: Some(Arc::clone(&operation)),
             });
             self.operation = Some(operation);
+        }
+    }
+
+    fn end_request(&mut self, end: BodyEnd) -> Step {
+        self.request_body = end.body;
+        self.is_request_over = true;
+        match self.answered_at {
+            Some(answered_at) => Step::Over {
+                at: answered_at.max(end.body.last_at),
+                outcome: Outcome::Complete,
+            },
+            None => Step::Open,
         }
     }
 

@@ -99,7 +99,9 @@ pub fn named_session(target: &str) -> Option<&str> {
         let (name, value) = parameter.split_once('=')?;
         matches!(name, "session_id" | "sessionId").then_some(value)
     })?;
-    (1..=MOST_SESSION).contains(&session.len()).then_some(session)
+    (1..=MOST_SESSION)
+        .contains(&session.len())
+        .then_some(session)
 }
 
 /// The path of a target in origin or absolute form.

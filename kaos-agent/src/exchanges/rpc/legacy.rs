@@ -147,7 +147,11 @@ impl Legacy {
 
     /// An answer came on a stream. The exchange that is over with it, and whether it may be one
     /// to an exchange at all: what answers none is lost.
-    pub fn answered(&mut self, session: &SessionKey, result: McpResult) -> (Option<Box<Exchange>>, bool) {
+    pub fn answered(
+        &mut self,
+        session: &SessionKey,
+        result: McpResult,
+    ) -> (Option<Box<Exchange>>, bool) {
         let Some(stream) = self.streams.get_mut(session) else {
             return (None, false);
         };
@@ -237,7 +241,10 @@ fn awaited(exchange: &Exchange) -> Option<(SessionKey, Vec<String>)> {
     if !is_accepted || exchange.outcome != Outcome::Complete || mcp.kind != McpKind::Messages {
         return None;
     }
-    let requests = mcp.messages.iter().filter(|message| message.method.is_some());
+    let requests = mcp
+        .messages
+        .iter()
+        .filter(|message| message.method.is_some());
     let ids: Vec<String> = requests.filter_map(|message| message.id.clone()).collect();
     if ids.is_empty() {
         return None;

@@ -13,15 +13,13 @@ mod members;
 mod methods;
 mod reply;
 mod request;
-#[cfg(test)]
-mod tests;
 
 pub use head::understand;
 pub use reply::ReplyReader;
 pub use request::RequestReader;
 
 /// An error of JSON-RPC.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RpcError {
     /// Its code; 0 where it has none.
     pub code: i64,
