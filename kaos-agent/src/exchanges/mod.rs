@@ -286,10 +286,10 @@ impl Exchanges {
         }
     }
 
-    fn tell_unanswered(&mut self, unanswered: Vec<Box<Exchange>>, out: &mut Vec<ExchangeEvent>) {
+    fn tell_unanswered(&mut self, unanswered: Vec<Exchange>, out: &mut Vec<ExchangeEvent>) {
         for exchange in unanswered {
             self.counters.unanswered += 1;
-            self.tell(exchange, out);
+            self.tell(Box::new(exchange), out);
         }
     }
 

@@ -127,7 +127,7 @@ fn lower_hex(text: &str, digits: usize) -> Option<u128> {
 
 /// Section 3.3; several headers are one list. `None` where anything in it is wrong: half of a
 /// list may mean something else than the whole.
-fn parse_tracestate<'a>(fields: &mut dyn Iterator<Item = Option<&'a str>>) -> Option<TraceState> {
+fn parse_tracestate(fields: &mut dyn Iterator<Item = Option<&str>>) -> Option<TraceState> {
     let mut members: Vec<(&str, &str)> = Vec::new();
     for field in fields {
         for member in field?.split(',') {

@@ -180,7 +180,7 @@ impl Legacy {
         exchange: ExchangeId,
         at: Nanos,
         outcome: Outcome,
-    ) -> Vec<Box<Exchange>> {
+    ) -> Vec<Exchange> {
         let is_its = |stream: &Stream| stream.exchange == exchange;
         if !self.streams.get(session).is_some_and(is_its) {
             return Vec::new();
@@ -191,7 +191,7 @@ impl Legacy {
 
     /// A process is gone: its requests are over, unanswered, even where another process has the
     /// stream too.
-    pub fn process_exited(&mut self, pid: Pid, at: Nanos) -> Vec<Box<Exchange>> {
+    pub fn process_exited(&mut self, pid: Pid, at: Nanos) -> Vec<Exchange> {
         self.streams.retain(|session, _| session.pid != pid);
         let outcome = Outcome::ProcessExited;
         self.release(|held| held.session.pid == pid, at, outcome)
@@ -203,15 +203,14 @@ impl Legacy {
         is_over: impl Fn(&Held) -> bool,
         at: Nanos,
         outcome: Outcome,
-    ) -> Vec<Box<Exchange>> {
+    ) -> Vec<Exchange> {
         let over = self.held.iter().filter(|(_, held)| is_over(held));
         let ids: Vec<ExchangeId> = over.map(|(id, _)| *id).collect();
         let over = ids.into_iter().filter_map(|id| self.held.remove(&id));
-        over.map(|held| {
-            let mut exchange = held.exchange;
-            exchange.ended_at = at;
-            exchange.outcome = outcome;
-            exchange
+        over.map(|held| Exchange {
+            ended_at: at,
+            outcome,
+            ..*held.exchange
         })
         .collect()
     }
