@@ -30,6 +30,7 @@ impl RunArguments {
             capture: self.capture.check()?,
             target: LiveTarget::Spans(self.output.check()?),
             stats: self.stats.check(),
+            listen: self.health.listen,
         })
     }
 }
@@ -49,6 +50,7 @@ impl RecordArguments {
                 contents,
             }),
             stats: self.stats.check(),
+            listen: self.health.listen,
         })
     }
 }
@@ -185,6 +187,7 @@ impl CaptureArguments {
             tail_bytes: check_chunk_bytes("--tail-bytes", self.tail_bytes)?,
             poll_interval: self.poll_interval,
             max_connections: self.max_connections,
+            uprobes: None,
         })
     }
 }

@@ -152,6 +152,12 @@ impl Exchanges {
         }
     }
 
+    /// Exchanges that are not over.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.open_count
+    }
+
     /// What it saw and lost.
     #[must_use]
     pub fn counters(&self) -> &ExchangeCounters {
@@ -233,8 +239,7 @@ impl Exchanges {
             target: head.target,
             version: head.version,
             headers: head.headers,
-            // Bytes of sockets are all that is captured: what goes over TLS is not HTTP there.
-            tls: false,
+            tls: socket.is_tls(),
             is_understood_later: false,
         };
         let understanding = Understanding::of(&request);
