@@ -6,7 +6,11 @@ use super::exchange::{
     Body, EventTimes, Exchange, ExchangeEvent, Outcome, Request, Response, Role,
 };
 use super::meaning::{Operation, ReplyReader, RequestReader, Understanding};
-use crate::protocols::part::{BodyEnd, CutReason, MessageContent, MessagePart, ResponseHead, Side};
+use super::rpc::legacy::SessionKey;
+use super::rpc::mcp::McpResult;
+use crate::protocols::part::{
+    BodyEnd, CutReason, MessageContent, MessagePart, ResponseHead, ServerSentEvent, Side,
+};
 use crate::streams::chunk::{ConnectionEnd, Ending};
 use crate::time::Nanos;
 
@@ -26,6 +30,8 @@ pub struct OpenExchange {
     request_reader: Option<RequestReader>,
     operation: Option<Arc<Operation>>,
     reply_reader: Option<ReplyReader>,
+    /// The session whose messages are answered on its response.
+    session: Option<SessionKey>,
 }
 
 /// What an exchange came to with a part.
@@ -72,6 +78,20 @@ impl OpenExchange {
             request_reader,
             operation,
             reply_reader: None,
+            session: None,
+        }
+    }
+
+    /// The session whose messages are answered on its response: the older transport of MCP.
+    pub fn session(&self) -> Option<&SessionKey> {
+        self.session.as_ref()
+    }
+
+    /// The answers that its last part held, where it has a [`Self::session`].
+    pub fn take_answers(&mut self) -> Vec<McpResult> {
+        match &mut self.reply_reader {
+            Some(ReplyReader::Rpc(reader)) if self.session.is_some() => reader.take_results(),
+            _ => Vec::new(),
         }
     }
 
@@ -81,7 +101,7 @@ impl OpenExchange {
         match (part.side, part.content) {
             (_, MessageContent::Response(head)) => self.respond(*head, out),
             (Side::Response, MessageContent::Event(event)) => {
-                self.count_event(at);
+                self.count_event(&event, at, out);
                 if let Some(reader) = &mut self.reply_reader {
                     reader.event(&event, at);
                 }
@@ -206,15 +226,32 @@ impl OpenExchange {
         self.response = Some(response);
     }
 
-    fn count_event(&mut self, at: Nanos) {
-        if let Some(response) = &mut self.response {
-            let events = response.events.get_or_insert(EventTimes {
-                count: 0,
-                first_at: at,
-                last_at: at,
-            });
+    fn count_event(&mut self, event: &ServerSentEvent, at: Nanos, out: &mut Vec<ExchangeEvent>) {
+        let Some(response) = &mut self.response else {
+            return;
+        };
+        if let Some(events) = &mut response.events {
             events.count += 1;
             events.last_at = at;
+            return;
+        }
+        response.events = Some(EventTimes {
+            count: 1,
+            first_at: at,
+            last_at: at,
+        });
+        if self.operation.is_none()
+            && let Some(session) = SessionKey::of_stream(&self.request, event)
+        {
+            let operation = Arc::new(session.operation());
+            self.reply_reader = ReplyReader::of(&operation, response);
+            self.session = Some(session);
+            out.push(ExchangeEvent::Understood {
+                id: self.request.id,
+                at,
+                operation: Some(Arc::clone(&operation)),
+            });
+            self.operation = Some(operation);
         }
     }
 
