@@ -15,6 +15,9 @@ use crate::receiver::Receiver;
 /// LiteLLM starts only with a key that its clients must show. It opens nothing else.
 pub const MODEL_API_KEY: &str = "sk-of-the-tests";
 
+/// Name and value of an environment variable.
+pub type Variable = (&'static str, &'static str);
+
 /// A server process and where it listens.
 pub struct Server {
     /// The process.
@@ -116,7 +119,37 @@ impl<'a> Workloads<'a> {
     #[must_use]
     pub fn tools_client(&self, service: &str, tools: &Server) -> Process {
         let mut command = self.python(service, "tools_client.py");
-        Process::spawn(service, command.args([&tools.url("/mcp"), r#"add={"a": 2, "b": 3}"#]))
+        Process::spawn(
+            service,
+            command.args([&tools.url("/mcp"), r#"add={"a": 2, "b": 3}"#]),
+        )
+    }
+
+    /// `with_sdk.py serve`: a server with the OpenTelemetry SDK inside, which exports over gRPC.
+    #[must_use]
+    pub fn server_with_sdk(&self, service: &str, model: &Server, variables: &[Variable]) -> Server {
+        let port = free_port();
+        let mut command = self.python(service, "with_sdk.py");
+        command
+            .args(["serve", &port.to_string()])
+            .env("MODEL_URL", model.url(""))
+            .envs(variables.iter().copied())
+            // So that its spans have the same attributes as ours.
+            .env("OTEL_SEMCONV_STABILITY_OPT_IN", "http");
+        Server::start(service, port, &mut command, "running on http")
+    }
+
+    /// `with_sdk.py ask`: a client with the OpenTelemetry SDK inside, which exports over HTTP.
+    #[must_use]
+    pub fn client_with_sdk(&self, service: &str, url: &str, variables: &[Variable]) -> Process {
+        let mut command = self.python(service, "with_sdk.py");
+        command
+            .args(["ask", url])
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", self.receiver.http_endpoint())
+            .env("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
+            .envs(variables.iter().copied())
+            .env("OTEL_SEMCONV_STABILITY_OPT_IN", "http");
+        Process::spawn(service, &mut command)
     }
 
     /// A LiteLLM proxy before the model server.

@@ -11,9 +11,10 @@
 //! | `end s` | it is over |
 //! | `fail c P [ms]` | `P` could not connect, which took so long |
 //! | `exit P` | the process is gone |
+//! | `exports P` | it exports spans |
 //! | `wait N` | so many milliseconds go by |
 //! | `clock N` | the wall clock is now so many seconds ahead of the monotonic one |
-//! | `service P settings` | `excluded=REGEX`, `server=off`, `client=off`, `sampler=NAME` |
+//! | `service P settings` | `excluded=REGEX`, `server=off`, `client=off`, `sampler=NAME`, `sdk=MODE` |
 //!
 //! Options: `@x` names the connection (two ends of one name are joined; without it an exchange has
 //! one of its own), `h=T/a` sends the traceparent of trace `T` and span `a`, sampled (`h=T/a/00`:
@@ -36,7 +37,7 @@ use crate::capture::event::Pid;
 use crate::exchanges::exchange::{
     Actor, ConnectFailure, Exchange, ExchangeEvent, ExchangeId, Request,
 };
-use crate::identity::service::{Sampler, Service};
+use crate::identity::service::{BesideSdk, Sampler, Service};
 use crate::runs::cause::{CauseSource, OneInFlight};
 use crate::runs::counters::RunCounters;
 use crate::runs::ids::Ids;
@@ -160,6 +161,10 @@ impl<S: CauseSource> Stage<S> {
                     errno: libc::ECONNREFUSED,
                 };
                 self.push(ExchangeEvent::ConnectFailed(failure));
+            }
+            ["exports", process] => {
+                let pid = self.pid(process);
+                self.runs.exports_spans(pid, &self.services[&pid]);
             }
             ["exit", process] => {
                 let (pid, at) = (self.pid(process), self.now);
@@ -319,6 +324,8 @@ fn set(service: &mut Service, setting: &str) {
         ("sampler", "always_on") => service.sampler = Sampler::AlwaysOn,
         ("sampler", "always_off") => service.sampler = Sampler::AlwaysOff,
         ("sampler", "parentbased_always_off") => service.sampler = Sampler::ParentBasedAlwaysOff,
+        ("sdk", "always") => service.beside_sdk = BesideSdk::Always,
+        ("sdk", "never") => service.beside_sdk = BesideSdk::Never,
         _ => panic!("no such setting: {setting}"),
     }
 }
