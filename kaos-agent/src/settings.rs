@@ -8,6 +8,7 @@ use std::time::Duration;
 use globset::GlobMatcher;
 use kaos_ebpf::settings::defaults;
 
+use crate::capture::uprobes::links::Attachment;
 use crate::identity::service::{BesideSdk, Protocol};
 
 /// Observe this machine.
@@ -91,6 +92,8 @@ pub struct CaptureSettings {
     pub poll_interval: Duration,
     /// Connections that are followed at once, in the kernel and in the pipeline.
     pub max_connections: u32,
+    /// How programs are attached to functions of processes; `None` for the best that the kernel has.
+    pub uprobes: Option<Attachment>,
 }
 
 /// Largest ring buffer: more could only delay the news that the reader is too slow.
@@ -105,6 +108,7 @@ impl Default for CaptureSettings {
             tail_bytes: defaults::TAIL_BYTES,
             poll_interval: DEFAULT_POLL_INTERVAL,
             max_connections: defaults::CONNECTIONS,
+            uprobes: None,
         }
     }
 }

@@ -48,11 +48,20 @@ pub const FAMILY_INET6: u8 = 10;
 /// `Socket::family` of `AF_UNIX` stream sockets.
 pub const FAMILY_UNIX: u8 = 1;
 
+/// `Socket::family` of TLS streams whose socket is not known.
+pub const FAMILY_UNKNOWN: u8 = 0;
+
+/// Set in the `Socket::cookie` of a TLS stream: what moves there is the plain text inside of TLS, and
+/// the rest of the number tells it from all others since boot. The kernel counts its own cookies up
+/// from 1 and never comes here.
+pub const TLS_STREAM: u64 = 1 << 63;
+
 /// A socket and its two ends.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Socket {
-    /// The kernel's socket cookie: unique since boot, never reused.
+    /// The kernel's socket cookie: unique since boot, never reused. With [`TLS_STREAM`]: a TLS
+    /// stream, whose socket the rest describes where it is known.
     pub cookie: u64,
     /// This end's address: 4 bytes of IPv4, 16 of IPv6, or for `AF_UNIX` 8 bytes that name it.
     pub local: [u8; 16],

@@ -29,8 +29,8 @@ pub struct Settings {
     pub padding: u32,
 }
 
-/// Where the saved registers of a task hold the arguments of its syscall, and how a 64-bit process
-/// is told. Members of `struct pt_regs`, whose names differ between architectures.
+/// Where saved registers hold the arguments of a syscall or of a function and its result, and how a
+/// 64-bit process is told. Members of `struct pt_regs`, whose names differ between architectures.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Registers {
@@ -40,6 +40,10 @@ pub struct Registers {
     pub second: u32,
     /// Its third argument.
     pub third: u32,
+    /// The first four arguments of a function.
+    pub arguments: [u32; 4],
+    /// Its result.
+    pub result: u32,
     /// The register that tells the mode of the process.
     pub mode: u32,
     /// Bits of it that count.
@@ -151,6 +155,31 @@ pub enum BufferShape {
     Message = 3,
 }
 
+/// What a probed function of a TLS library does: the cookie of its probes.
+///
+/// The functions' first argument is the connection (`SSL *`), then come, where bytes are moved, their
+/// buffer and its length.
+#[repr(u64)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsFunction {
+    /// Reads; returns how many bytes, 0 at the end of the stream.
+    Read = 1,
+    /// Reads; returns 1 where it did, and writes how many bytes through its fourth argument.
+    ReadEx = 2,
+    /// As `ReadEx`, but returns 0 only at the end of the stream.
+    ReadInner = 3,
+    /// Writes; returns how many bytes.
+    Write = 4,
+    /// Writes; returns 1 where it did, and writes how many bytes through its fourth argument.
+    WriteEx = 5,
+    /// Makes a connection and returns it.
+    New = 6,
+    /// Makes a connection new again.
+    Clear = 7,
+    /// Frees a connection.
+    Free = 8,
+}
+
 /// Entries of the map of syscalls: numbers at or above it have no buffer that we read.
 pub const SYSCALL_NUMBERS: u32 = 512;
 
@@ -173,6 +202,9 @@ pub mod defaults {
     pub const PROCESSES: u32 = 32_768;
     /// Cgroups followed at a time.
     pub const CGROUPS: u32 = 8_192;
+    /// Threads that are inside of a TLS function at a time, the least recently entered one goes
+    /// first.
+    pub const TLS_CALLS: u32 = 4_096;
     /// Listening ports that can be selected.
     pub const PORTS: u32 = 1_024;
     /// Head of a message: more than a request with its system prompt and tools usually has.
@@ -184,4 +216,4 @@ pub mod defaults {
 }
 
 const _: () = assert!(size_of::<Settings>() == size_of::<Offsets>() + size_of::<Registers>() + 44);
-const _: () = assert!(size_of::<Registers>() == 32 && align_of::<Settings>() == 8);
+const _: () = assert!(size_of::<Registers>() == 56 && align_of::<Settings>() == 8);

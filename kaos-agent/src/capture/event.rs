@@ -6,6 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
+use kaos_ebpf::record::TLS_STREAM;
 use serde::{Deserialize, Serialize};
 
 use crate::time::{Nanos, WallOffset};
@@ -14,9 +15,18 @@ use crate::time::{Nanos, WallOffset};
 pub type Pid = u32;
 
 /// A socket for as long as it lives: the kernel's socket cookie, which is never used again, so an
-/// address that is reused for a new socket cannot be mistaken for the old one.
+/// address that is reused for a new socket cannot be mistaken for the old one. Or a TLS connection
+/// for as long as it lives, whose streams are the plain text inside of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SocketId(pub u64);
+
+impl SocketId {
+    /// Whether it is a TLS connection.
+    #[must_use]
+    pub fn is_tls(self) -> bool {
+        self.0 & TLS_STREAM != 0
+    }
+}
 
 /// One thing that happened, in the order in which the kernel told it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,6 +110,9 @@ pub enum Endpoints {
         /// The other end.
         remote: u64,
     },
+    /// A TLS connection whose socket is not known: its library gets and gives encrypted bytes in
+    /// memory, and who carries them is not certain.
+    Unknown,
 }
 
 impl Endpoints {
@@ -108,7 +121,7 @@ impl Endpoints {
     pub fn remote_ip(&self) -> Option<IpAddr> {
         match self {
             Self::Tcp { remote, .. } => Some(remote.ip()),
-            Self::Unix { .. } => None,
+            Self::Unix { .. } | Self::Unknown => None,
         }
     }
 }
@@ -130,7 +143,8 @@ pub struct Data {
     pub direction: Direction,
     /// Position of the first byte in the stream. For TCP the low 32 bits are the kernel's own
     /// sequence position, on which both ends of a connection agree; higher bits count wraps since
-    /// the first operation seen. For `AF_UNIX` it counts from the first operation seen.
+    /// the first operation seen. For `AF_UNIX` it counts from the first operation seen. For TLS it
+    /// counts the plain text, and the ends agree on it if both were seen from the start.
     pub position: u64,
     /// The bytes captured, from `position` on. May be empty.
     pub bytes: Bytes,

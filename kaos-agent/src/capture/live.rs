@@ -3,6 +3,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use aya::programs::uprobe::UProbeLink;
 use kaos_ebpf::counter::Counter;
 use kaos_ebpf::record::Life;
 use rustc_hash::FxHashSet;
@@ -18,6 +19,8 @@ use super::records::{ProcessNews, Record, parse};
 use super::release;
 use super::ring::{Bell, Waiter};
 use super::selection;
+use super::uprobes::mappings::MappingWatch;
+use super::uprobes::{FINDERS, Uprobes};
 use crate::health::counters::Counters;
 use crate::settings::{CaptureSettings, Selection};
 use crate::time::Nanos;
@@ -40,6 +43,7 @@ crate::counters! {
 /// Kernel hooks at work.
 pub struct Live {
     kernel: Kernel,
+    uprobes: Uprobes<UProbeLink>,
     waiter: Waiter,
     poll_interval: Duration,
     selection: Selection,
@@ -94,8 +98,10 @@ impl Live {
                 remedy: "run `kaos-agent doctor` to see what this machine lacks".to_owned(),
             });
         }
+        let uprobes = start_uprobes(&waiter);
         let mut live = Self {
             kernel,
+            uprobes,
             waiter,
             poll_interval: settings.poll_interval,
             selection,
@@ -149,6 +155,7 @@ impl Live {
             if processes::executable(pid).is_none() {
                 self.kernel.reject(pid);
             } else {
+                self.uprobes.started(pid, &mut self.kernel);
                 self.found_running.push(pid);
             }
         }
@@ -180,7 +187,15 @@ impl Live {
     fn process_news(&mut self, news: ProcessNews, events: &mut Vec<Event>) {
         if news.candidate && !self.decide(news) {
             self.described.remove(&news.pid);
+            self.uprobes.ended(news.pid);
             return;
+        }
+        match news.life {
+            Life::Forked => self.uprobes.forked(news.parent, news.pid),
+            Life::Executed | Life::Selected => {
+                self.uprobes.started(news.pid, &mut self.kernel);
+            }
+            Life::Exited => self.uprobes.ended(news.pid),
         }
         let change = match news.life {
             Life::Forked => ProcessChange::Forked {
@@ -234,6 +249,7 @@ impl Live {
                 .is_some_and(|pods| pods.excludes(&info.cgroup))
             {
                 self.kernel.reject(pid);
+                self.uprobes.ended(pid);
                 self.rejected.insert(pid);
                 return;
             }
@@ -261,6 +277,7 @@ impl FrontEnd for Live {
 
     fn read(&mut self, most: usize, events: &mut Vec<Event>) -> bool {
         self.housekeeping(events);
+        self.uprobes.collect();
         self.news_of_pods(events);
         // Before their data, since one may be killed before that is read.
         for pid in std::mem::take(&mut self.found_running) {
@@ -269,6 +286,7 @@ impl FrontEnd for Live {
         for _ in 0..most {
             let Some(item) = self.kernel.ring().next() else {
                 self.rejected.clear();
+                self.uprobes.settle(&mut self.kernel);
                 return false;
             };
             let record = parse(&item);
@@ -306,10 +324,29 @@ impl FrontEnd for Live {
 impl Counters for Live {
     fn visit(&self, visit: &mut dyn FnMut(&'static str, u64)) {
         self.kernel.visit(visit);
+        self.uprobes.counters().visit(visit);
         self.counters.visit(visit);
         let refused = self.pods.as_ref().map_or(0, Pods::refused);
         visit("capture.pod_cgroups_refused", refused);
     }
+}
+
+/// Prepares the probes in processes. Without the news of mappings they still find what a process has
+/// mapped when it is selected.
+fn start_uprobes(waiter: &Waiter) -> Uprobes<UProbeLink> {
+    let watch = MappingWatch::start().and_then(|watch| {
+        watch
+            .descriptors()
+            .try_for_each(|descriptor| waiter.watch(&descriptor))?;
+        Ok(watch)
+    });
+    if let Err(error) = &watch {
+        tracing::warn!(
+            "libraries that a process loads later are not found: \
+             the kernel does not tell what is mapped: {error}"
+        );
+    }
+    Uprobes::new(FINDERS, watch.ok())
 }
 
 fn table_full(why: String) -> CannotTrace {

@@ -28,3 +28,5 @@ pub mod ring;
 pub mod running;
 pub mod selection;
 pub mod syscalls;
+pub mod tls;
+pub mod uprobes;

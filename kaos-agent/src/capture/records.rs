@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use bytes::Bytes;
 use kaos_ebpf::record::{
     CgroupRecord, Change, ConnectionRecord, DataHead, FAMILY_INET, FAMILY_INET6, FAMILY_UNIX,
-    FLAG_CANDIDATE, FLAG_END_OF_STREAM, FLAG_SENT, FLAG_STREAM_START, Header, Kind, Life,
-    ProcessRecord, Socket,
+    FAMILY_UNKNOWN, FLAG_CANDIDATE, FLAG_END_OF_STREAM, FLAG_SENT, FLAG_STREAM_START, Header, Kind,
+    Life, ProcessRecord, Socket,
 };
 
 use super::event::{ConnectionChange, ConnectionEvent, Data, Direction, Endpoints, Pid, SocketId};
@@ -154,6 +154,7 @@ fn endpoints(socket: &Socket) -> Option<Endpoints> {
             local: name(&socket.local),
             remote: name(&socket.remote),
         }),
+        FAMILY_UNKNOWN if SocketId(socket.cookie).is_tls() => Some(Endpoints::Unknown),
         _ => None,
     }
 }

@@ -185,6 +185,7 @@ impl CaptureArguments {
             tail_bytes: check_chunk_bytes("--tail-bytes", self.tail_bytes)?,
             poll_interval: self.poll_interval,
             max_connections: self.max_connections,
+            uprobes: None,
         })
     }
 }

@@ -190,8 +190,7 @@ impl Exchanges {
             target: head.target,
             version: head.version,
             headers: head.headers,
-            // Bytes of sockets are all that is captured: what goes over TLS is not HTTP there.
-            tls: false,
+            tls: socket.is_tls(),
             is_understood_later: false,
         };
         let understanding = Understanding::of(&request);

@@ -1,7 +1,7 @@
 """Programs with the OpenTelemetry SDK inside, set up by its environment.
 
 with_sdk.py serve PORT: FastAPI on PORT, with the instrumentations of FastAPI, httpx and openai.
-POST /chat asks the model at MODEL_URL with openai, and then GET /v1/models there with aiohttp,
+POST /chat asks the model at MODEL_URL with openai, and then GET /openapi.json there with aiohttp,
 which no instrumentation covers.
 
 with_sdk.py ask URL: one POST with httpx and its instrumentation.
@@ -43,7 +43,7 @@ def serve(port):
         messages = [{"role": "user", "content": "hi"}]
         answer = await client.chat.completions.create(model="scripted", messages=messages)
         async with aiohttp.ClientSession() as session:
-            async with session.get(f"{model_url}/v1/models") as response:
+            async with session.get(f"{model_url}/openapi.json") as response:
                 await response.read()
         return {"answer": answer.choices[0].message.content}
 
