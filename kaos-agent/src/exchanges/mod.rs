@@ -135,6 +135,12 @@ impl Exchanges {
         }
     }
 
+    /// Exchanges that are not over.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.open_count
+    }
+
     /// What it saw and lost.
     #[must_use]
     pub fn counters(&self) -> &ExchangeCounters {
