@@ -47,7 +47,7 @@ fn what_is_served_is_left_to_it_even_if_that_is_known_late() {
     assert_eq!(in_request("exports P; call c P; end c"), "c T:a remote");
     // A parent is never taken away.
     assert_eq!(
-        in_request("call c P; end c; exports P; call d P; end d"),
+        in_request("wait 200; call c P; end c; exports P; call d P; end d"),
         "s T:a remote; c T:s; d T:s"
     );
 }
