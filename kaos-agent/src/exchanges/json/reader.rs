@@ -97,6 +97,12 @@ impl Reader {
         self.end_document(visitor);
     }
 
+    /// What it was given is no JSON: nothing more is told of the document.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        matches!(self.state, State::Broken)
+    }
+
     /// Reads one whole document, or as much of it as there is.
     pub fn document(&mut self, bytes: &[u8], visitor: &mut impl Visitor) {
         self.push(bytes, visitor);
