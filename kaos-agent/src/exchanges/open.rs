@@ -267,18 +267,6 @@ impl OpenExchange {
         }
     }
 
-    fn end_request(&mut self, end: BodyEnd) -> Step {
-        self.request_body = end.body;
-        self.is_request_over = true;
-        match self.answered_at {
-            Some(answered_at) => Step::Over {
-                at: answered_at.max(end.body.last_at),
-                outcome: Outcome::Complete,
-            },
-            None => Step::Open,
-        }
-    }
-
     fn end_response(&mut self, end: BodyEnd) {
         if let Some(response) = &mut self.response {
             response.body = end.body;
