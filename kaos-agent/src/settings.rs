@@ -2,6 +2,7 @@
 //!
 //! The command line (`cli`) makes these; nothing below it looks at arguments.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -22,6 +23,8 @@ pub struct LiveSettings {
     pub target: LiveTarget,
     /// Print all counters at exit and on SIGUSR1, in this format.
     pub stats: Option<StatsFormat>,
+    /// Where to serve `/healthz`, `/readyz` and `/metrics`.
+    pub listen: Option<SocketAddr>,
 }
 
 /// What becomes of what was seen.

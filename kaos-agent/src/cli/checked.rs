@@ -30,6 +30,7 @@ impl RunArguments {
             capture: self.capture.check()?,
             target: LiveTarget::Spans(self.output.check()?),
             stats: self.stats.check(),
+            listen: self.health.listen,
         })
     }
 }
@@ -49,6 +50,7 @@ impl RecordArguments {
                 contents,
             }),
             stats: self.stats.check(),
+            listen: self.health.listen,
         })
     }
 }

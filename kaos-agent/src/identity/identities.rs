@@ -226,6 +226,12 @@ impl Identities {
             .map(|process| Arc::clone(&process.service))
     }
 
+    /// Processes that are known.
+    #[must_use]
+    pub fn processes(&self) -> usize {
+        self.processes.len()
+    }
+
     /// What could not be kept.
     #[must_use]
     pub fn counters(&self) -> IdentityCounters {

@@ -22,7 +22,8 @@ use crate::capture::live::Live;
 use crate::capture::ring::Bell;
 use crate::export::exporter::WhenFull;
 use crate::health::counters::Counters;
-use crate::kubernetes::WatchState;
+use crate::health::server;
+use crate::health::status::Status;
 use crate::settings::{LiveSettings, LiveTarget, Selection, Selectors, StatsFormat};
 use crate::time::Nanos;
 
@@ -88,10 +89,15 @@ pub fn run_live(settings: LiveSettings) -> anyhow::Result<()> {
         LiveTarget::Recording(recording) => Box::new(Recorder::create(recording)?),
     };
     let bell = live.bell().context("cannot wait for the ring buffer")?;
-    let watch_state = match pods {
+    let watch = match pods {
         Some(pods) => Some(pods.start(&mut live, &runtime)?),
         None => None,
     };
+    let status = Arc::new(Status::new(monotonic(), watch));
+    if let Some(listen) = settings.listen {
+        let serving = server::serve(listen, Arc::clone(&status));
+        runtime.spawn(runtime.block_on(serving)?);
+    }
     announce(&attached);
 
     let wishes = Arc::new(Wishes::default());
@@ -102,7 +108,7 @@ pub fn run_live(settings: LiveSettings) -> anyhow::Result<()> {
         thread::Builder::new()
             .name("pipeline".to_owned())
             .spawn(move || {
-                let result = work(live, consumer, watch_state, &wishes, stats);
+                let result = work(live, consumer, &status, &wishes, stats);
                 // Nobody listens any more where the end was asked for.
                 let _ = ended.send(());
                 result
@@ -162,14 +168,12 @@ impl Signals {
 fn work(
     mut front_end: impl FrontEnd,
     mut consumer: Box<dyn Consumer>,
-    watch_state: Option<Arc<WatchState>>,
+    status: &Status,
     wishes: &Wishes,
     stats: Option<StatsFormat>,
 ) -> anyhow::Result<()> {
     let print = |format, front_end: &dyn Counters, consumer: &dyn Counters| {
-        let watch = watch_state.as_deref().map(|state| state as &dyn Counters);
-        let sources: Vec<_> = [front_end, consumer].into_iter().chain(watch).collect();
-        output::print_stats(format, &sources);
+        output::print_stats(format, &status.counters(&[front_end, consumer]));
     };
     let mut events = Vec::with_capacity(BATCH);
     let result = loop {
@@ -178,6 +182,7 @@ fn work(
             Ok(may_have_more) => may_have_more,
             Err(error) => break Err(error),
         };
+        status.round_ended(monotonic(), &[&front_end, &*consumer]);
         if wishes.stats.swap(false, Ordering::AcqRel) {
             print(stats.unwrap_or(StatsFormat::Text), &front_end, &*consumer);
         }

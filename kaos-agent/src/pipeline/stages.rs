@@ -144,4 +144,10 @@ impl Counters for Stages {
         self.runs.counters().visit(visit);
         self.telemetry.counters().visit(visit);
     }
+
+    fn levels(&self, visit: &mut dyn FnMut(&'static str, u64)) {
+        visit("streams.connections", self.streams.connections() as u64);
+        visit("exchanges.open", self.exchanges.open() as u64);
+        visit("identity.processes", self.identities.processes() as u64);
+    }
 }

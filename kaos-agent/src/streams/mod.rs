@@ -121,6 +121,12 @@ impl Streams {
         }
     }
 
+    /// Connections that are followed.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.table.len()
+    }
+
     /// What it saw and lost.
     #[must_use]
     pub fn counters(&self) -> &StreamCounters {
