@@ -18,15 +18,17 @@
 //! | served, valid `traceparent` | the span that it names; but the client end on this node where that one only forwarded what its own process was called with |
 //! | served, none | the client end on this node, else none |
 //! | called, its `traceparent` is the one of a request that the process serves | that request: it was forwarded blindly |
-//! | called, with another `traceparent` | the span that it names: of an SDK in the process |
+//! | called, with another `traceparent` | the span that it names: of an SDK in the process, to which [`beside`] leaves the call |
 //! | called, none | what the [`CauseSource`] knows |
 
+pub mod beside;
 pub mod cause;
 pub mod counters;
 pub mod forwarding;
 pub mod ids;
 pub mod join;
 pub mod sampling;
+mod sdk;
 pub mod span;
 pub mod telling;
 pub mod traces;
@@ -48,6 +50,7 @@ use crate::exchanges::exchange::{ConnectFailure, ExchangeEvent, ExchangeId, Requ
 use crate::exchanges::meaning::Operation;
 use crate::identity::service::Service;
 use crate::time::{Nanos, WallOffset};
+use beside::{Beside, Share};
 use cause::{Call, Cause, CauseSource, OneInFlight};
 use counters::RunCounters;
 use forwarding::{Forwarding, Forwards};
@@ -92,6 +95,7 @@ impl Default for Limits {
 #[derive(Debug)]
 struct Begun {
     request: Arc<Request>,
+    service: Arc<Service>,
     telling: Telling,
     /// What caused it, as far as that was known when it began.
     cause: Cause,
@@ -105,6 +109,7 @@ pub struct Runs<Source = OneInFlight> {
     traces: Traces,
     joins: Joins,
     forwarding: Forwarding,
+    beside: Beside,
     /// Requests that wait until it is known what they ask for. Not more than stage 4 has open.
     not_understood: FxHashMap<ExchangeId, Begun>,
     /// Calls that wait for their cause, and until when, in this order.
@@ -132,6 +137,7 @@ impl<Source: CauseSource> Runs<Source> {
             traces: Traces::new(limits.exchanges, seed),
             joins: Joins::new(limits.exchanges),
             forwarding: Forwarding::default(),
+            beside: Beside::default(),
             not_understood: FxHashMap::default(),
             asking: LinkedHashMap::default(),
             clock: WallOffset::default(),
@@ -170,10 +176,11 @@ impl<Source: CauseSource> Runs<Source> {
             ExchangeEvent::Ended(exchange) => {
                 let id = exchange.request.id;
                 self.forwarding.ended(id);
+                self.beside.ended(id);
                 self.traces.end(id, Subject::Exchange(exchange), out);
             }
             ExchangeEvent::ConnectFailed(failure) => self.connect_failed(failure, services, out),
-            ExchangeEvent::ProcessExited { .. } => {}
+            ExchangeEvent::ProcessExited { pid, .. } => self.beside.exited(pid),
         }
     }
 
@@ -217,8 +224,13 @@ impl<Source: CauseSource> Runs<Source> {
         };
         let telling = Telling::of(&request, &service);
         self.make_room(out);
-        self.traces
-            .begin(request.id, request.role, service, telling, self.clock);
+        self.traces.begin(
+            request.id,
+            request.role,
+            Arc::clone(&service),
+            telling,
+            self.clock,
+        );
         // A source remembers the past for a while only, so it is asked now.
         let cause = match request.role {
             Role::Server => Cause::Nothing,
@@ -226,6 +238,7 @@ impl<Source: CauseSource> Runs<Source> {
         };
         let begun = Begun {
             request,
+            service,
             telling,
             cause,
         };
@@ -271,8 +284,13 @@ impl<Source: CauseSource> Runs<Source> {
 
     fn served(&mut self, begun: &Begun, carried: Option<Carried>, out: &mut Vec<FinishedSpan>) {
         let Begun {
-            request, telling, ..
+            request,
+            service,
+            telling,
+            ..
         } = begun;
+        self.beside.served(request, carried.as_ref());
+        self.leave_served_to_sdk(request.actor.pid, service, &[request.id]);
         if *telling == Telling::Nothing {
             self.traces.counters.excluded_requests += 1;
         }
@@ -302,18 +320,26 @@ impl<Source: CauseSource> Runs<Source> {
     fn called(&mut self, begun: &Begun, carried: Option<Carried>, out: &mut Vec<FinishedSpan>) {
         let Begun {
             request,
+            service,
             telling,
             cause,
         } = begun;
+        let pid = request.actor.pid;
         let key = JoinKey::of(request);
         let mut forwards = false;
+        if telling::exports_spans(request) {
+            self.exports_spans(pid, service);
+        }
         match carried {
             _ if *telling == Telling::Nothing => {
                 self.traces.counters.otlp_requests += 1;
                 self.traces.put(request.id, Above::Nothing, out);
             }
             Some(carried) => match self.forwarding.called(request, &carried) {
-                Forwards::Nothing => self.traces.put(request.id, Above::Carried(carried), out),
+                Forwards::Nothing => {
+                    self.called_with_own_span(begun, &carried);
+                    self.traces.put(request.id, Above::Carried(carried), out);
+                }
                 Forwards::Of(served) if self.traces.may_hang_under(request.id, served) => {
                     forwards = true;
                     self.traces.put(request.id, Above::Exchange(served), out);
@@ -325,6 +351,10 @@ impl<Source: CauseSource> Runs<Source> {
                     self.traces.put(request.id, Above::Carried(carried), out);
                 }
             },
+            None if self.beside.share(pid, service) == Share::Nothing => {
+                self.leave_to_sdk(request.id);
+                self.caused(Call::of(request), *cause, out);
+            }
             // Somebody may have responded since.
             None if *cause == Cause::NotYet => self.ask(Call::of(request), out),
             None => self.caused(Call::of(request), *cause, out),
@@ -349,7 +379,15 @@ impl<Source: CauseSource> Runs<Source> {
             self.traces.counters.without_service += 1;
             return;
         };
-        let telling = Telling::of_connect_failure(&service);
+        let mut telling = Telling::of_connect_failure(&service);
+        if telling != Telling::Nothing
+            && !self
+                .beside
+                .tells_failed_connects(failure.actor.pid, &service)
+        {
+            self.traces.counters.left_to_sdk += 1;
+            telling = Telling::Nothing;
+        }
         let call = Call {
             id: failure.id,
             actor: failure.actor,

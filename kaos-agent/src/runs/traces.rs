@@ -58,6 +58,8 @@ struct Known {
     role: Role,
     service: Arc<Service>,
     telling: Telling,
+    /// Something hangs under it: it cannot be left out any more.
+    is_parent: bool,
     /// The trace that it begins where nothing stands above it.
     own_trace_id: TraceId,
     span_id: SpanId,
@@ -125,6 +127,7 @@ impl Traces {
             role,
             service,
             telling,
+            is_parent: false,
             own_trace_id: self.ids.trace_id(),
             span_id: self.ids.span_id(),
             clock,
@@ -204,6 +207,17 @@ impl Traces {
             }
             self.hand_on(id, out);
         }
+    }
+
+    /// Leaves an exchange out, unless that is so already or too late. What would hang under it hangs
+    /// under what is above it.
+    pub fn leave_out(&mut self, id: ExchangeId) -> bool {
+        let known = self.exchanges.get_mut(&id).filter(|known| {
+            known.telling != Telling::Nothing && !known.is_parent && !matches!(known.end, End::Done)
+        });
+        known
+            .map(|known| known.telling = Telling::Nothing)
+            .is_some()
     }
 
     /// An exchange has ended. One that is not known any more is dropped.
@@ -329,8 +343,9 @@ impl Known {
     }
 
     /// What those below inherit: itself as the parent where it is told, or else its own parent.
-    fn passes_on(&self) -> Option<Inherited> {
+    fn passes_on(&mut self) -> Option<Inherited> {
         let Place { context, parent } = self.place.as_ref()?;
+        self.is_parent = self.telling == Telling::Span;
         let parent = match self.telling {
             Telling::Span => Some(Parent {
                 span_id: context.span_id(),

@@ -12,7 +12,7 @@ use crate::capture::event::{Endpoints, Pid, SocketId};
 use crate::exchanges::exchange::{
     Actor, Body, Exchange, ExchangeId, HttpVersion, Outcome, Request, Response, Role,
 };
-use crate::identity::service::{Batching, MetricReading, Sampler, Service};
+use crate::identity::service::{Batching, BesideSdk, MetricReading, Sampler, Service};
 use crate::time::Nanos;
 
 /// Nanoseconds of a millisecond.
@@ -31,6 +31,7 @@ pub fn service(name: &str) -> Service {
         http_server_spans: true,
         http_client_spans: true,
         excluded_urls: Vec::new(),
+        beside_sdk: BesideSdk::Complement,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The rules of this stage, as scripts: see [`super::testing::script`] for their language.
 
 mod any_input;
+mod beside;
 mod parents;
 mod told;
 mod waiting;

@@ -32,7 +32,10 @@ mod meanings_that_come_later {
                 "serve s P h=T/a later; understood s m=U/b/xx; end s; wait 200",
                 "s T:a remote",
             ),
-            ("call c P h=T/a later; understood c m=U/b; end c", "c U:b"),
+            (
+                "service P sdk=always; call c P h=T/a later; understood c m=U/b; end c",
+                "c U:b",
+            ),
             (
                 "serve s P h=U/b; call c P later; understood c m=U/b; end c; end s; wait 200",
                 "s U:b remote; c U:s",
