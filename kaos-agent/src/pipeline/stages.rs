@@ -90,6 +90,7 @@ impl Stages {
             Event::Data(data) if data.direction == Direction::Sent => {
                 self.sent_to(data.pid, &data.endpoints);
             }
+            Event::Context(context) => self.runs.context(context),
             Event::Data(_) | Event::Connection(_) | Event::Lost { .. } => {}
         }
         self.streams.push(event, &mut self.chunks);
@@ -171,6 +172,7 @@ impl Counters for Stages {
         self.exchanges.counters().visit(visit);
         self.identities.counters().visit(visit);
         self.runs.counters().visit(visit);
+        self.runs.source().counters().visit(visit);
         self.telemetry.counters().visit(visit);
     }
 
