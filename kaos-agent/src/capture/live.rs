@@ -23,6 +23,7 @@ use super::records::{ContextNews, Epoch, ProcessNews, Record, parse};
 use super::release;
 use super::ring::{Bell, Waiter};
 use super::selection;
+use super::tls;
 use super::uprobes::mappings::MappingWatch;
 use super::uprobes::{FINDERS, Uprobes};
 use crate::health::counters::Counters;
@@ -62,6 +63,8 @@ pub struct Live {
     rejected: FxHashSet<Pid>,
     /// Of the Python processes that are followed.
     epochs: FxHashMap<Pid, Epoch>,
+    /// Read, and not told yet: see [`tls::hold_back`].
+    held: Vec<Event>,
     clock: Clock,
     last_housekeeping: Option<Instant>,
     told_lost: u64,
@@ -120,6 +123,7 @@ impl Live {
             found_running: Vec::new(),
             rejected: FxHashSet::default(),
             epochs: FxHashMap::default(),
+            held: Vec::new(),
             clock: Clock::default(),
             last_housekeeping: None,
             told_lost: 0,
@@ -146,6 +150,7 @@ impl Live {
     /// forked by a selected process is the kernel's part.
     fn select_running(&mut self) -> Result<(), CannotTrace> {
         let Selection::Matching(selectors) = &self.selection else {
+            self.probe_running();
             return Ok(());
         };
         let mut selected = FxHashSet::default();
@@ -173,6 +178,17 @@ impl Live {
         }
         self.found_running.sort_unstable();
         Ok(())
+    }
+
+    /// Where all processes are selected, each is when it first uses a socket. That is too late for
+    /// those that use TLS already.
+    fn probe_running(&mut self) {
+        for pid in processes::all().filter(|pid| *pid != std::process::id()) {
+            let uses_tls = self.uprobes.started(pid, &mut self.kernel);
+            if !uses_tls || self.kernel.select(pid).is_err() {
+                self.uprobes.ended(pid);
+            }
+        }
     }
 
     fn housekeeping(&mut self, events: &mut Vec<Event>) {
@@ -341,11 +357,15 @@ impl FrontEnd for Live {
     }
 
     fn read(&mut self, most: usize, events: &mut Vec<Event>) -> bool {
+        events.append(&mut self.held);
         self.housekeeping(events);
         self.uprobes.collect();
         self.news_of_pods(events);
         // Before their data, since one may be killed before that is read.
         for pid in std::mem::take(&mut self.found_running) {
+            if !self.uprobes.follows(pid) {
+                self.uprobes.started(pid, &mut self.kernel);
+            }
             self.describe(pid, monotonic(), events);
         }
         for _ in 0..most {
@@ -356,6 +376,7 @@ impl FrontEnd for Live {
                     self.pythons.mapped(pid, Instant::now());
                 }
                 self.pythons.look(&mut self.kernel, Instant::now());
+                self.held = tls::hold_back(events, monotonic());
                 return false;
             };
             let record = parse(&item);
@@ -384,6 +405,9 @@ impl FrontEnd for Live {
                 Some(Record::Context(news)) if !self.rejected.contains(&news.pid) => {
                     self.describe(news.pid, news.at, events);
                     self.context_news(news, events);
+                }
+                Some(Record::Connected(socket, endpoints)) => {
+                    tls::connected(events, socket, endpoints);
                 }
                 Some(_) => self.counters.rejected_records += 1,
                 None => self.counters.unreadable_records += 1,
