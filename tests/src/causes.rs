@@ -106,7 +106,10 @@ impl Run<'_> {
     /// # Panics
     /// As [`go`](Self::go).
     #[must_use]
-    pub fn go_with(self, agent: impl FnOnce(&crate::workloads::Server) -> Agent) -> (Causes, Stats) {
+    pub fn go_with(
+        self,
+        agent: impl FnOnce(&crate::workloads::Server) -> Agent,
+    ) -> (Causes, Stats) {
         let receiver = Receiver::start();
         let backend = Backend::start();
         let workloads = Workloads::of(&receiver);
@@ -174,7 +177,10 @@ async fn ask(port: u16, number: usize) {
     let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await;
     let mut stream = stream.expect("the server listens");
     let request = format!("GET /in/{number} HTTP/1.1\r\nhost: server\r\nconnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.expect("it reads");
+    stream
+        .write_all(request.as_bytes())
+        .await
+        .expect("it reads");
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.expect("it answers");
     let answer = String::from_utf8_lossy(&answer);

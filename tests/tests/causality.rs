@@ -99,7 +99,11 @@ fn causes_are_told_however_many_are_in_flight() {
         return;
     }
     let python = python();
-    let kinds = ["uvicorn-raw-plain", "uvicornuv-raw-plain", "aiohttp-raw-plain"];
+    let kinds = [
+        "uvicorn-raw-plain",
+        "uvicornuv-raw-plain",
+        "aiohttp-raw-plain",
+    ];
     let runs: Vec<_> = kinds
         .iter()
         .flat_map(|kind| [1, 8, 256].map(|in_flight| (run(&python, kind, in_flight), All)))
@@ -118,7 +122,12 @@ fn causes_are_told_by_other_interpreters() {
     let named = std::env::var_os("KAOS_CAUSALITY_PYTHON").unwrap_or_default();
     let mut interpreters: Vec<PathBuf> = std::env::split_paths(&named).collect();
     interpreters.push(PathBuf::from("/usr/bin/python3"));
-    let kinds = ["uvicorn-raw-plain", "uvicornuv-raw-plain", "starlette-raw-sync", "threads-raw-plain"];
+    let kinds = [
+        "uvicorn-raw-plain",
+        "uvicornuv-raw-plain",
+        "starlette-raw-sync",
+        "threads-raw-plain",
+    ];
     let mut runs = Vec::new();
     for interpreter in &interpreters {
         // Packages with native parts are for one version.
@@ -127,7 +136,10 @@ fn causes_are_told_by_other_interpreters() {
             .env("PYTHONPATH", kaos_tests::workloads::packages())
             .output();
         if !imports.is_ok_and(|output| output.status.success()) {
-            println!("skipped {}: it cannot use the packages", interpreter.display());
+            println!(
+                "skipped {}: it cannot use the packages",
+                interpreter.display()
+            );
             continue;
         }
         runs.extend(kinds.iter().map(|kind| (run(interpreter, kind, 32), All)));

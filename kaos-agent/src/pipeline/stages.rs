@@ -83,6 +83,7 @@ impl Stages {
             Event::Process(process) => self.identities.push(process, &mut self.warnings),
             Event::Pod(pod) => self.identities.push_pod(pod, &mut self.warnings),
             Event::Clock { offset, .. } => self.runs.clock(*offset),
+            Event::Context(context) => self.runs.context(context),
             Event::Connection(connection) if connection.change == ConnectionChange::Connecting => {
                 self.sent_to(connection.pid, &connection.endpoints);
             }
@@ -90,7 +91,6 @@ impl Stages {
             Event::Data(data) if data.direction == Direction::Sent => {
                 self.sent_to(data.pid, &data.endpoints);
             }
-            Event::Context(context) => self.runs.context(context),
             Event::Data(_) | Event::Connection(_) | Event::Lost { .. } => {}
         }
         self.streams.push(event, &mut self.chunks);
