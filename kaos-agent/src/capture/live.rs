@@ -402,12 +402,12 @@ impl FrontEnd for Live {
                     self.describe(connection.pid, connection.at, events);
                     events.push(Event::Connection(connection));
                 }
-                Some(Record::Connected(socket, endpoints)) => {
-                    tls::connected(events, socket, endpoints);
-                }
                 Some(Record::Context(news)) if !self.rejected.contains(&news.pid) => {
                     self.describe(news.pid, news.at, events);
                     self.context_news(news, events);
+                }
+                Some(Record::Connected(socket, endpoints)) => {
+                    tls::connected(events, socket, endpoints);
                 }
                 Some(_) => self.counters.rejected_records += 1,
                 None => self.counters.unreadable_records += 1,
