@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 use rustc_hash::FxHashMap;
 use thiserror::Error;
 
+use super::agent::AgentSettings;
 use super::configuration::Configuration;
 use super::container::container_id;
 use super::naming;
@@ -249,11 +250,9 @@ impl AgentDefaults {
             Some(_) => format!("/proc/{pid}/root"),
             None => String::new(),
         };
-        let configuration = Configuration::read(
-            &mut Variables::new(Some(pid), &info.environment, warnings),
-            &self.configuration,
-            &root,
-        );
+        let mut variables = Variables::new(Some(pid), &info.environment, warnings);
+        let agent = AgentSettings::read(&mut variables);
+        let configuration = Configuration::read(&mut variables, &self.configuration, &root);
         let name = configuration
             .service_name
             .unwrap_or_else(|| naming::service_name(info));
@@ -283,6 +282,7 @@ impl AgentDefaults {
                 .http_client_spans
                 .unwrap_or(http_spans_by_default),
             excluded_urls: configuration.excluded_urls,
+            agent,
         }
     }
 

@@ -9,6 +9,7 @@
 //!   [`EXITED_KEPT`](identities::EXITED_KEPT).
 //! - **Loses**: processes beyond those limits, which are then not told (`identity.*_refused`).
 
+pub mod agent;
 mod configuration;
 pub mod container;
 mod destination;
