@@ -14,6 +14,7 @@ pub mod exchanges;
 pub mod export;
 pub mod health;
 pub mod identity;
+pub mod kubernetes;
 pub mod pipeline;
 pub mod protocols;
 pub mod runs;

@@ -2,12 +2,14 @@
 //!
 //! The command line (`cli`) makes these; nothing below it looks at arguments.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use globset::GlobMatcher;
 use kaos_ebpf::settings::defaults;
 
+use crate::capture::uprobes::links::Attachment;
 use crate::identity::service::Protocol;
 
 /// Observe this machine.
@@ -21,6 +23,8 @@ pub struct LiveSettings {
     pub target: LiveTarget,
     /// Print all counters at exit and on SIGUSR1, in this format.
     pub stats: Option<StatsFormat>,
+    /// Where to serve `/healthz`, `/readyz` and `/metrics`.
+    pub listen: Option<SocketAddr>,
 }
 
 /// What becomes of what was seen.
@@ -65,6 +69,17 @@ pub struct Selectors {
     pub ports: Vec<u16>,
     /// Processes in these cgroups or below: absolute paths in the cgroup file system.
     pub cgroups: Vec<PathBuf>,
+    /// Pods of a node that are labelled for it, as the API server tells.
+    pub pods: Option<PodSelection>,
+}
+
+/// Which pods are observed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodSelection {
+    /// Those of this node.
+    pub node_name: String,
+    /// Containers that prepare a pod, too.
+    pub init_containers: bool,
 }
 
 /// How the kernel side is set up.
@@ -80,6 +95,8 @@ pub struct CaptureSettings {
     pub poll_interval: Duration,
     /// Connections that are followed at once, in the kernel and in the pipeline.
     pub max_connections: u32,
+    /// How programs are attached to functions of processes; `None` for the best that the kernel has.
+    pub uprobes: Option<Attachment>,
 }
 
 /// Largest ring buffer: more could only delay the news that the reader is too slow.
@@ -94,6 +111,7 @@ impl Default for CaptureSettings {
             tail_bytes: defaults::TAIL_BYTES,
             poll_interval: DEFAULT_POLL_INTERVAL,
             max_connections: defaults::CONNECTIONS,
+            uprobes: None,
         }
     }
 }

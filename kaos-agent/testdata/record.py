@@ -110,8 +110,8 @@ class Scenario:
             "supervisor", PYTHON, *command, AGENT_NAME="supervisor", **environment
         ), worker
 
-    def run(self, service, *command):
-        return self.spawn(service, *command).wait(timeout=60)
+    def run(self, service, *command, **environment):
+        return self.spawn(service, *command, **environment).wait(timeout=60)
 
     def ask(self, library, url, mode, *script):
         """Asks with a client library; each item of the script is a request of its own."""
@@ -239,6 +239,31 @@ def litellm(scenario):
     scenario.stop()
 
 
+def mcp(scenario):
+    """MCP servers of two major versions and the transport before both, with the clients of both:
+    a result, a tool that fails, progress, a tool that is not there, arguments that are wrong."""
+    session = ("session-tools", PYTHON, "python/tools_session.py", "PORT")
+    servers = (
+        (scenario.python_server("tools", "tools.py"), "mcp"),
+        (scenario.serve(*session, PYTHONPATH=MCP_1), "mcp"),
+        (scenario.serve(*session, "sse", PYTHONPATH=MCP_1), "sse"),
+    )
+    scenario.record("--pid", os.getpid(), *selected(*(server for server, _ in servers)))
+    calls = (
+        'add={"a": 2, "b": 3}',
+        'fail={"reason": "it must"}',
+        'count={"to": 2}',
+        "nothing={}",
+        'add={"a": "no number"}',
+    )
+    for (_, url), path in servers:
+        url = f"{url}/{path}"
+        scenario.run("client", PYTHON, "python/tools_client.py", url, *calls)
+        client = (PYTHON, "python/tools_session_client.py", url, *calls)
+        scenario.run("session-client", *client, PYTHONPATH=MCP_1)
+    scenario.stop()
+
+
 # Two rounds with tools, one of which fails, a delegation, and an answer.
 TASK = [{"call": {"add": {"a": 3, "b": 4}}}, {"say": "the worker is done"}]
 WORK = [
@@ -344,7 +369,7 @@ SCENARIOS = {
     function.__name__: function
     for function in (
         *(agent, http, clients, failures),
-        *(openai, anthropic, ollama, litellm, kaos, january),
+        *(openai, anthropic, ollama, litellm, mcp, kaos, january),
     )
 }
 

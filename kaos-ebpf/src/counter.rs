@@ -42,6 +42,11 @@ counters! {
     MutedHttp2 = "kernel.muted.http2",
     /// Connections muted because they carry something else.
     MutedOther = "kernel.muted.other",
+    /// Reads and writes of TLS connections.
+    TlsOperations = "kernel.tls_operations",
+    /// TLS calls whose return was not seen: their thread ended in them, or they nest (TLS inside of
+    /// TLS, of which the inner connection is seen).
+    TlsCallsLost = "kernel.lost.tls_calls",
     /// Connections that could not be entered into their map.
     ConnectionMapFull = "kernel.lost.connection_map_full",
     /// Processes that could not be entered into their map, and so are not captured.

@@ -16,6 +16,8 @@ pub enum Kind {
     Connection = 2,
     /// A [`ProcessRecord`].
     Process = 3,
+    /// A [`CgroupRecord`].
+    Cgroup = 10,
 }
 
 /// Bytes moved out of the process (else: into it).
@@ -46,11 +48,20 @@ pub const FAMILY_INET6: u8 = 10;
 /// `Socket::family` of `AF_UNIX` stream sockets.
 pub const FAMILY_UNIX: u8 = 1;
 
+/// `Socket::family` of TLS streams whose socket is not known.
+pub const FAMILY_UNKNOWN: u8 = 0;
+
+/// Set in the `Socket::cookie` of a TLS stream: what moves there is the plain text inside of TLS, and
+/// the rest of the number tells it from all others since boot. The kernel counts its own cookies up
+/// from 1 and never comes here.
+pub const TLS_STREAM: u64 = 1 << 63;
+
 /// A socket and its two ends.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Socket {
-    /// The kernel's socket cookie: unique since boot, never reused.
+    /// The kernel's socket cookie: unique since boot, never reused. With [`TLS_STREAM`]: a TLS
+    /// stream, whose socket the rest describes where it is known.
     pub cookie: u64,
     /// This end's address: 4 bytes of IPv4, 16 of IPv6, or for `AF_UNIX` 8 bytes that name it.
     pub local: [u8; 16],
@@ -157,8 +168,25 @@ pub struct ProcessRecord {
     pub parent: u32,
 }
 
+/// Bytes of a cgroup's name, with the terminating zero, that are told. Those that hold a pod's UID
+/// have at most 80.
+pub const CGROUP_NAME_BYTES: usize = 128;
+
+/// A cgroup of the v2 hierarchy was made.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct CgroupRecord {
+    /// Kind [`Kind::Cgroup`].
+    pub header: Header,
+    /// Its id: the inode number of its directory.
+    pub id: u64,
+    /// Name of its directory, up to the first zero, cut where it is longer.
+    pub name: [u8; CGROUP_NAME_BYTES],
+}
+
 const _: () = {
     assert!(size_of::<Header>() == 16);
+    assert!(size_of::<CgroupRecord>() == 24 + CGROUP_NAME_BYTES);
     assert!(size_of::<Socket>() == 56);
     assert!(size_of::<DataHead>() == 96);
     assert!(size_of::<DataRecord>() == 96 + CHUNK_BYTES);

@@ -5,14 +5,14 @@
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Settings {
-    /// Where the kernel keeps what we read.
-    pub offsets: Offsets,
     /// Where the kernel keeps the registers of a syscall.
     pub registers: Registers,
     /// Random; scrambles kernel addresses that name `AF_UNIX` sockets.
     pub scramble: u64,
     /// Bytes in the ring from which on the reader is woken instead of waiting for its timer.
     pub wake_bytes: u64,
+    /// Where the kernel keeps what we read.
+    pub offsets: Offsets,
     /// Bytes captured at the head of a message.
     pub head_bytes: u32,
     /// Bytes captured at the tail of each larger socket operation.
@@ -21,14 +21,16 @@ pub struct Settings {
     pub select_all: u32,
     /// 1: a process that executes a program is a candidate until user space has matched its path.
     pub match_executables: u32,
-    /// 1: the map of cgroups is not empty, or may become so.
+    /// `CGROUPS_*`, or 0 where nothing is selected by cgroup.
     pub match_cgroups: u32,
     /// 1: the map of ports is not empty.
     pub match_ports: u32,
+    /// Zero: makes the size a multiple of the alignment.
+    pub padding: u32,
 }
 
-/// Where the saved registers of a task hold the arguments of its syscall, and how a 64-bit process
-/// is told. Members of `struct pt_regs`, whose names differ between architectures.
+/// Where saved registers hold the arguments of a syscall or of a function and its result, and how a
+/// 64-bit process is told. Members of `struct pt_regs`, whose names differ between architectures.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Registers {
@@ -38,6 +40,10 @@ pub struct Registers {
     pub second: u32,
     /// Its third argument.
     pub third: u32,
+    /// The first four arguments of a function.
+    pub arguments: [u32; 4],
+    /// Its result.
+    pub result: u32,
     /// The register that tells the mode of the process.
     pub mode: u32,
     /// Bits of it that count.
@@ -128,7 +134,14 @@ offsets! {
     root_hierarchy = "cgroup_root" "hierarchy_id",
     /// Id of a directory: what `bpf_get_current_cgroup_id` and the inode number say.
     node_id = "kernfs_node" "id",
+    /// Name of a directory, without those above it.
+    node_name = "kernfs_node" "name",
 }
+
+/// Bit of `Settings::match_cgroups`: the map of cgroups is not empty, or may become so.
+pub const CGROUPS_MATCH: u32 = 1;
+/// Bit of `Settings::match_cgroups`: user space wants to know of new cgroups.
+pub const CGROUPS_TELL: u32 = 2;
 
 /// Where a syscall keeps its buffer: values of the map of syscalls.
 #[repr(u8)]
@@ -140,6 +153,31 @@ pub enum BufferShape {
     Vector = 2,
     /// The second argument points to a `msghdr`.
     Message = 3,
+}
+
+/// What a probed function of a TLS library does: the cookie of its probes.
+///
+/// The functions' first argument is the connection (`SSL *`), then come, where bytes are moved, their
+/// buffer and its length.
+#[repr(u64)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsFunction {
+    /// Reads; returns how many bytes, 0 at the end of the stream.
+    Read = 1,
+    /// Reads; returns 1 where it did, and writes how many bytes through its fourth argument.
+    ReadEx = 2,
+    /// As `ReadEx`, but returns 0 only at the end of the stream.
+    ReadInner = 3,
+    /// Writes; returns how many bytes.
+    Write = 4,
+    /// Writes; returns 1 where it did, and writes how many bytes through its fourth argument.
+    WriteEx = 5,
+    /// Makes a connection and returns it.
+    New = 6,
+    /// Makes a connection new again.
+    Clear = 7,
+    /// Frees a connection.
+    Free = 8,
 }
 
 /// Entries of the map of syscalls: numbers at or above it have no buffer that we read.
@@ -164,6 +202,9 @@ pub mod defaults {
     pub const PROCESSES: u32 = 32_768;
     /// Cgroups followed at a time.
     pub const CGROUPS: u32 = 8_192;
+    /// Threads that are inside of a TLS function at a time, the least recently entered one goes
+    /// first.
+    pub const TLS_CALLS: u32 = 4_096;
     /// Listening ports that can be selected.
     pub const PORTS: u32 = 1_024;
     /// Head of a message: more than a request with its system prompt and tools usually has.
@@ -174,5 +215,5 @@ pub mod defaults {
     pub const MOST_BUDGET_BYTES: u32 = 1024 * 1024;
 }
 
-const _: () = assert!(size_of::<Settings>() == size_of::<Offsets>() + size_of::<Registers>() + 40);
-const _: () = assert!(size_of::<Registers>() == 32 && align_of::<Settings>() == 8);
+const _: () = assert!(size_of::<Settings>() == size_of::<Offsets>() + size_of::<Registers>() + 44);
+const _: () = assert!(size_of::<Registers>() == 56 && align_of::<Settings>() == 8);

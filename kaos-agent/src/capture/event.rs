@@ -6,6 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
+use kaos_ebpf::record::TLS_STREAM;
 use serde::{Deserialize, Serialize};
 
 use crate::time::{Nanos, WallOffset};
@@ -14,9 +15,18 @@ use crate::time::{Nanos, WallOffset};
 pub type Pid = u32;
 
 /// A socket for as long as it lives: the kernel's socket cookie, which is never used again, so an
-/// address that is reused for a new socket cannot be mistaken for the old one.
+/// address that is reused for a new socket cannot be mistaken for the old one. Or a TLS connection
+/// for as long as it lives, whose streams are the plain text inside of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SocketId(pub u64);
+
+impl SocketId {
+    /// Whether it is a TLS connection.
+    #[must_use]
+    pub fn is_tls(self) -> bool {
+        self.0 & TLS_STREAM != 0
+    }
+}
 
 /// One thing that happened, in the order in which the kernel told it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +52,8 @@ pub enum Event {
         /// Records lost.
         records: u64,
     },
+    /// A pod of this node was described, or is not observed any more.
+    Pod(PodEvent),
 }
 
 impl Event {
@@ -52,6 +64,7 @@ impl Event {
             Self::Data(data) => data.at,
             Self::Connection(connection) => connection.at,
             Self::Process(process) => process.at,
+            Self::Pod(pod) => pod.at,
             Self::Clock { at, .. } | Self::Lost { at, .. } => *at,
         }
     }
@@ -97,6 +110,9 @@ pub enum Endpoints {
         /// The other end.
         remote: u64,
     },
+    /// A TLS connection whose socket is not known: its library gets and gives encrypted bytes in
+    /// memory, and who carries them is not certain.
+    Unknown,
 }
 
 impl Endpoints {
@@ -105,7 +121,7 @@ impl Endpoints {
     pub fn remote_ip(&self) -> Option<IpAddr> {
         match self {
             Self::Tcp { remote, .. } => Some(remote.ip()),
-            Self::Unix { .. } => None,
+            Self::Unix { .. } | Self::Unknown => None,
         }
     }
 }
@@ -127,7 +143,8 @@ pub struct Data {
     pub direction: Direction,
     /// Position of the first byte in the stream. For TCP the low 32 bits are the kernel's own
     /// sequence position, on which both ends of a connection agree; higher bits count wraps since
-    /// the first operation seen. For `AF_UNIX` it counts from the first operation seen.
+    /// the first operation seen. For `AF_UNIX` it counts from the first operation seen. For TLS it
+    /// counts the plain text, and the ends agree on it if both were seen from the start.
     pub position: u64,
     /// The bytes captured, from `position` on. May be empty.
     pub bytes: Bytes,
@@ -215,5 +232,53 @@ pub struct ProcessInfo {
     /// Path of its cgroup in the v2 hierarchy.
     pub cgroup: String,
     /// Variables that the agent may read (`identity::environment` has the list), sorted by name.
+    pub environment: Vec<(String, String)>,
+}
+
+/// News of a pod of this node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PodEvent {
+    /// When it was heard of.
+    pub at: Nanos,
+    /// The pod's UID, in lower case with dashes.
+    pub uid: String,
+    /// What it is now; `None` where it is observed no more.
+    pub pod: Option<Box<PodInfo>>,
+}
+
+/// What the API server says of a pod, as far as it is used.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct PodInfo {
+    /// Its name.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// The node that it runs on.
+    pub node: Option<String>,
+    /// What made it, the nearest that is not made by something else: kind and name.
+    pub workload: Option<(String, String)>,
+    /// Its labels that identity reads, sorted by key.
+    pub labels: Vec<(String, String)>,
+    /// Its annotations that identity reads, sorted by key.
+    pub annotations: Vec<(String, String)>,
+    /// Its containers, in the order of its specification.
+    pub containers: Vec<ContainerInfo>,
+}
+
+/// A container of a pod.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ContainerInfo {
+    /// Its name.
+    pub name: String,
+    /// Id that the runtime gave it last, without the runtime's name.
+    pub id: Option<String>,
+    /// Its image, as specified.
+    pub image: String,
+    /// How often it was restarted.
+    pub restarts: u32,
+    /// It prepares the pod and ends before the others begin.
+    pub is_init: bool,
+    /// Variables of its specification that the agent may read, sorted by name; not those that are
+    /// taken from elsewhere.
     pub environment: Vec<(String, String)>,
 }

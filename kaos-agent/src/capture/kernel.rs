@@ -1,20 +1,25 @@
 //! The loaded object: its programs and maps.
 
 use std::num::NonZeroU32;
+use std::path::Path;
 use std::sync::LazyLock;
 
 use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf};
-use aya::programs::{BtfTracePoint, ProgramError};
+use aya::programs::uprobe::UProbeLink;
+use aya::programs::{BtfTracePoint, ProgramError, ProgramInfo, UProbe};
 use aya::{Btf, Ebpf, EbpfError, EbpfLoader};
 use kaos_ebpf::counter::Counter;
-use kaos_ebpf::settings::{EXCLUDED, SELECTED, Settings};
+use kaos_ebpf::settings::{CGROUPS_MATCH, CGROUPS_TELL, EXCLUDED, SELECTED, Settings};
 use rand::Rng as _;
 
 use super::btf::read_offsets;
 use super::error::CannotTrace;
 use super::event::{Pid, SocketId};
-use super::programs::{PROGRAMS, ProgramSpec};
+use super::programs::{PROGRAMS, ProgramSpec, UPROBES};
 use super::syscalls::SYSCALLS;
+use super::uprobes::Attach;
+use super::uprobes::links::{self, Attachment};
+use super::uprobes::site::Site;
 use crate::health::counters::Counters;
 use crate::settings::{CaptureSettings, Selection};
 
@@ -65,7 +70,13 @@ impl Kernel {
             .map_max_entries("RING", settings.ring_bytes)
             .map_max_entries("CONNECTIONS", settings.max_connections)
             .map_max_entries("MUTED", settings.max_connections)
-            .load(kaos_ebpf::OBJECT)
+            .map_max_entries("TLS_CONNECTIONS", settings.max_connections)
+            .load(
+                &settings
+                    .uprobes
+                    .unwrap_or_else(Attachment::detect)
+                    .declare(kaos_ebpf::OBJECT),
+            )
             .map_err(|error| cannot_load(&error))?;
         fill_syscalls(&mut ebpf).map_err(|error| broken("SYSCALLS", &error))?;
         let mut kernel = Self {
@@ -84,8 +95,8 @@ impl Kernel {
         Ok(kernel)
     }
 
-    /// Loads and attaches every program of the table; one that fails is reported, and the rest
-    /// goes on.
+    /// Loads every program of the tables, and attaches all but those for functions of processes,
+    /// which wait until these are found. One that fails is reported, and the rest goes on.
     ///
     /// # Errors
     /// The kernel's BTF cannot be read.
@@ -95,13 +106,18 @@ impl Kernel {
             why: error.to_string(),
             remedy: "use a kernel built with CONFIG_DEBUG_INFO_BTF=y".to_owned(),
         })?;
-        Ok(PROGRAMS
+        let mut attached: Vec<Attached> = PROGRAMS
             .iter()
             .map(|program| Attached {
                 program,
                 outcome: self.attach_one(program, &btf),
             })
-            .collect())
+            .collect();
+        attached.extend(UPROBES.iter().map(|program| Attached {
+            program,
+            outcome: self.load_one(program),
+        }));
+        Ok(attached)
     }
 
     fn attach_one(&mut self, spec: &ProgramSpec, btf: &Btf) -> Result<u32, String> {
@@ -115,8 +131,18 @@ impl Kernel {
             .load(spec.hook, btf)
             .map_err(|error| explain(&error))?;
         program.attach().map_err(|error| explain(&error))?;
-        let info = program.info().map_err(|error| explain(&error))?;
-        Ok(info.verified_instruction_count().unwrap_or_default())
+        verified(program.info())
+    }
+
+    fn load_one(&mut self, spec: &ProgramSpec) -> Result<u32, String> {
+        let program: &mut UProbe = self
+            .ebpf
+            .program_mut(spec.hook)
+            .ok_or("the object has no such program")?
+            .try_into()
+            .map_err(|error: ProgramError| error.to_string())?;
+        program.load().map_err(|error| explain(&error))?;
+        verified(program.info())
     }
 
     /// Selects a process from user space.
@@ -149,6 +175,12 @@ impl Kernel {
         self.cgroups
             .insert(&id, &1, 0)
             .map_err(|error| error.to_string())
+    }
+
+    /// Selects what is moved into a cgroup, or made below it, no more.
+    pub fn forget_cgroup(&mut self, id: u64) {
+        // It may be gone by itself.
+        let _ = self.cgroups.remove(&id);
     }
 
     /// Selects who listens on a port from now on.
@@ -214,17 +246,39 @@ static LOSS_NAMES: LazyLock<Vec<(Counter, Vec<String>)>> = LazyLock::new(|| {
         .collect()
 });
 
+impl Attach for Kernel {
+    type Link = UProbeLink;
+
+    fn attach(
+        &mut self,
+        program: &str,
+        file: &Path,
+        sites: &[&Site],
+    ) -> Result<UProbeLink, String> {
+        links::attach(&mut self.ebpf, program, file, sites).map_err(|error| explain(&error))
+    }
+}
+
+fn verified(info: Result<ProgramInfo, ProgramError>) -> Result<u32, String> {
+    let info = info.map_err(|error| explain(&error))?;
+    Ok(info.verified_instruction_count().unwrap_or_default())
+}
+
 fn kernel_settings(
     settings: &CaptureSettings,
     selection: &Selection,
 ) -> Result<Settings, CannotTrace> {
     let (offsets, registers) = read_offsets()?;
     let (select_all, match_executables, match_cgroups, match_ports) = match selection {
-        Selection::All => (true, false, false, false),
+        Selection::All => (true, false, 0, false),
         Selection::Matching(selectors) => (
             false,
             !selectors.executables.is_empty(),
-            !selectors.cgroups.is_empty(),
+            match (&selectors.pods, selectors.cgroups.is_empty()) {
+                (Some(_), _) => CGROUPS_MATCH | CGROUPS_TELL,
+                (None, false) => CGROUPS_MATCH,
+                (None, true) => 0,
+            },
             !selectors.ports.is_empty(),
         ),
     };
@@ -237,8 +291,9 @@ fn kernel_settings(
         tail_bytes: settings.tail_bytes,
         select_all: select_all.into(),
         match_executables: match_executables.into(),
-        match_cgroups: match_cgroups.into(),
+        match_cgroups,
         match_ports: match_ports.into(),
+        padding: 0,
     })
 }
 

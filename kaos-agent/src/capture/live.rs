@@ -3,6 +3,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use aya::programs::uprobe::UProbeLink;
 use kaos_ebpf::counter::Counter;
 use kaos_ebpf::record::Life;
 use rustc_hash::FxHashSet;
@@ -12,11 +13,14 @@ use super::error::CannotTrace;
 use super::event::{Event, Pid, ProcessChange, ProcessEvent, SocketId};
 use super::front_end::FrontEnd;
 use super::kernel::{Attached, Kernel};
+use super::pods::Pods;
 use super::processes;
 use super::records::{ProcessNews, Record, parse};
 use super::release;
 use super::ring::{Bell, Waiter};
 use super::selection;
+use super::uprobes::mappings::MappingWatch;
+use super::uprobes::{FINDERS, Uprobes};
 use crate::health::counters::Counters;
 use crate::settings::{CaptureSettings, Selection};
 use crate::time::Nanos;
@@ -39,9 +43,11 @@ crate::counters! {
 /// Kernel hooks at work.
 pub struct Live {
     kernel: Kernel,
+    uprobes: Uprobes<UProbeLink>,
     waiter: Waiter,
     poll_interval: Duration,
     selection: Selection,
+    pods: Option<Pods>,
     described: FxHashSet<Pid>,
     /// Selected when they ran already, and not described yet.
     found_running: Vec<Pid>,
@@ -92,11 +98,14 @@ impl Live {
                 remedy: "run `kaos-agent doctor` to see what this machine lacks".to_owned(),
             });
         }
+        let uprobes = start_uprobes(&waiter);
         let mut live = Self {
             kernel,
+            uprobes,
             waiter,
             poll_interval: settings.poll_interval,
             selection,
+            pods: None,
             described: FxHashSet::default(),
             found_running: Vec::new(),
             rejected: FxHashSet::default(),
@@ -115,6 +124,11 @@ impl Live {
     /// The process is out of descriptors.
     pub fn bell(&self) -> io::Result<Bell> {
         self.waiter.bell()
+    }
+
+    /// Captures the pods that it is told of from now on. The selection must name pods.
+    pub fn follow_pods(&mut self, pods: Pods) {
+        self.pods = Some(pods);
     }
 
     /// Selects what matches and runs already, until a second look finds nothing new: what is
@@ -141,6 +155,7 @@ impl Live {
             if processes::executable(pid).is_none() {
                 self.kernel.reject(pid);
             } else {
+                self.uprobes.started(pid, &mut self.kernel);
                 self.found_running.push(pid);
             }
         }
@@ -172,7 +187,15 @@ impl Live {
     fn process_news(&mut self, news: ProcessNews, events: &mut Vec<Event>) {
         if news.candidate && !self.decide(news) {
             self.described.remove(&news.pid);
+            self.uprobes.ended(news.pid);
             return;
+        }
+        match news.life {
+            Life::Forked => self.uprobes.forked(news.parent, news.pid),
+            Life::Executed | Life::Selected => {
+                self.uprobes.started(news.pid, &mut self.kernel);
+            }
+            Life::Exited => self.uprobes.ended(news.pid),
         }
         let change = match news.life {
             Life::Forked => ProcessChange::Forked {
@@ -219,12 +242,30 @@ impl Live {
 
     fn describe(&mut self, pid: Pid, at: Nanos, events: &mut Vec<Event>) {
         if self.described.insert(pid) {
+            let info = processes::describe(pid);
+            if self
+                .pods
+                .as_ref()
+                .is_some_and(|pods| pods.excludes(&info.cgroup))
+            {
+                self.kernel.reject(pid);
+                self.uprobes.ended(pid);
+                self.rejected.insert(pid);
+                return;
+            }
             self.counters.described_processes += 1;
             events.push(Event::Process(ProcessEvent {
                 at,
                 pid,
-                change: ProcessChange::Described(Box::new(processes::describe(pid))),
+                change: ProcessChange::Described(Box::new(info)),
             }));
+        }
+    }
+
+    fn news_of_pods(&mut self, events: &mut Vec<Event>) {
+        if let Some(pods) = &mut self.pods {
+            let running = pods.take_news(&mut self.kernel, events);
+            self.found_running.extend(running);
         }
     }
 }
@@ -236,6 +277,8 @@ impl FrontEnd for Live {
 
     fn read(&mut self, most: usize, events: &mut Vec<Event>) -> bool {
         self.housekeeping(events);
+        self.uprobes.collect();
+        self.news_of_pods(events);
         // Before their data, since one may be killed before that is read.
         for pid in std::mem::take(&mut self.found_running) {
             self.describe(pid, monotonic(), events);
@@ -243,12 +286,19 @@ impl FrontEnd for Live {
         for _ in 0..most {
             let Some(item) = self.kernel.ring().next() else {
                 self.rejected.clear();
+                self.uprobes.settle(&mut self.kernel);
                 return false;
             };
             let record = parse(&item);
             drop(item);
             match record {
                 Some(Record::Process(news)) => self.process_news(news, events),
+                Some(Record::Cgroup(made)) => {
+                    if let Some(pods) = &mut self.pods {
+                        let running = pods.cgroup_made(&made, &mut self.kernel);
+                        self.found_running.extend(running);
+                    }
+                }
                 Some(Record::Data(data)) if !self.rejected.contains(&data.pid) => {
                     self.describe(data.pid, data.at, events);
                     events.push(Event::Data(data));
@@ -274,8 +324,29 @@ impl FrontEnd for Live {
 impl Counters for Live {
     fn visit(&self, visit: &mut dyn FnMut(&'static str, u64)) {
         self.kernel.visit(visit);
+        self.uprobes.counters().visit(visit);
         self.counters.visit(visit);
+        let refused = self.pods.as_ref().map_or(0, Pods::refused);
+        visit("capture.pod_cgroups_refused", refused);
     }
+}
+
+/// Prepares the probes in processes. Without the news of mappings they still find what a process has
+/// mapped when it is selected.
+fn start_uprobes(waiter: &Waiter) -> Uprobes<UProbeLink> {
+    let watch = MappingWatch::start().and_then(|watch| {
+        watch
+            .descriptors()
+            .try_for_each(|descriptor| waiter.watch(&descriptor))?;
+        Ok(watch)
+    });
+    if let Err(error) = &watch {
+        tracing::warn!(
+            "libraries that a process loads later are not found: \
+             the kernel does not tell what is mapped: {error}"
+        );
+    }
+    Uprobes::new(FINDERS, watch.ok())
 }
 
 fn table_full(why: String) -> CannotTrace {

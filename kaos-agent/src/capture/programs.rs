@@ -113,6 +113,23 @@ pub const PROGRAMS: &[ProgramSpec] = &[
     ),
 ];
 
+/// Programs that are attached to functions of the traced processes, where those have them. From
+/// 6.6 on with `uprobe_multi` links, before with one perf event for each place.
+pub const UPROBES: &[ProgramSpec] = &[
+    optional(
+        "uprobe",
+        "tls_enter",
+        (6, 3),
+        "nothing inside of TLS is seen",
+    ),
+    optional(
+        "uretprobe",
+        "tls_return",
+        (6, 3),
+        "nothing inside of TLS is seen",
+    ),
+];
+
 /// First kernel on which all needed programs exist.
 #[must_use]
 pub fn oldest_kernel() -> (u32, u32) {
@@ -129,13 +146,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_documentation_shows_this_table() {
+    fn the_documentation_shows_these_tables() {
         let architecture = include_str!("../../../ARCHITECTURE.md");
-        let table = to_markdown();
-        assert!(
-            architecture.contains(&table),
-            "ARCHITECTURE.md must have:\n{table}"
-        );
+        for table in [tracepoints_to_markdown(), uprobes_to_markdown()] {
+            assert!(
+                architecture.contains(&table),
+                "ARCHITECTURE.md must have:\n{table}"
+            );
+        }
     }
 
     #[test]
@@ -166,8 +184,32 @@ mod tests {
         names
     }
 
-    /// The table as the documentation shows it.
-    fn to_markdown() -> String {
+    /// Every program for functions of processes is a global symbol of the object, and lies in one of
+    /// the two sections that are for them.
+    #[test]
+    fn every_uprobe_of_the_object_is_in_its_table_and_the_other_way_round() {
+        use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
+        let object = object::File::parse(kaos_ebpf::OBJECT).expect("it is an ELF file");
+        let mut programs: Vec<_> = object
+            .symbols()
+            .filter(|symbol| symbol.is_global())
+            .filter_map(|symbol| {
+                let section = object.section_by_index(symbol.section_index()?).ok()?;
+                let kind = section.name().ok()?.strip_suffix(".multi")?.to_owned();
+                Some((symbol.name().ok()?.to_owned(), kind))
+            })
+            .collect();
+        programs.sort();
+        let mut table: Vec<_> = UPROBES
+            .iter()
+            .map(|program| (program.hook.to_owned(), program.subsystem.to_owned()))
+            .collect();
+        table.sort();
+        assert_eq!(programs, table);
+    }
+
+    /// The tables as the documentation shows them.
+    fn tracepoints_to_markdown() -> String {
         let mut table = "| tracepoint | since | without it |\n|---|---|---|\n".to_owned();
         for program in PROGRAMS {
             let consequence = if program.needed {
@@ -179,6 +221,18 @@ mod tests {
                 "| `{}:{}` | {}.{} | {consequence}{} |\n",
                 program.subsystem, program.hook, program.since.0, program.since.1, program.why
             );
+        }
+        table
+    }
+
+    fn uprobes_to_markdown() -> String {
+        let mut table = "| program | at | without it |\n|---|---|---|\n".to_owned();
+        for program in UPROBES {
+            let at = match program.subsystem {
+                "uprobe" => "entry",
+                _ => "return",
+            };
+            table += &format!("| `{}` | {at} | {} |\n", program.hook, program.why);
         }
         table
     }

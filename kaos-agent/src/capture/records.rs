@@ -4,8 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use bytes::Bytes;
 use kaos_ebpf::record::{
-    Change, ConnectionRecord, DataHead, FAMILY_INET, FAMILY_INET6, FAMILY_UNIX, FLAG_CANDIDATE,
-    FLAG_END_OF_STREAM, FLAG_SENT, FLAG_STREAM_START, Header, Kind, Life, ProcessRecord, Socket,
+    CgroupRecord, Change, ConnectionRecord, DataHead, FAMILY_INET, FAMILY_INET6, FAMILY_UNIX,
+    FAMILY_UNKNOWN, FLAG_CANDIDATE, FLAG_END_OF_STREAM, FLAG_SENT, FLAG_STREAM_START, Header, Kind,
+    Life, ProcessRecord, Socket,
 };
 
 use super::event::{ConnectionChange, ConnectionEvent, Data, Direction, Endpoints, Pid, SocketId};
@@ -20,6 +21,17 @@ pub enum Record {
     Connection(ConnectionEvent),
     /// A process changed.
     Process(ProcessNews),
+    /// A cgroup was made.
+    Cgroup(CgroupNews),
+}
+
+/// A new cgroup of the v2 hierarchy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CgroupNews {
+    /// Its id: the inode number of its directory.
+    pub id: u64,
+    /// Name of its directory, cut where it is longer than any that holds a pod's UID.
+    pub name: String,
 }
 
 /// News of a process, before user space has looked at it.
@@ -47,6 +59,8 @@ pub fn parse(bytes: &[u8]) -> Option<Record> {
         connection(bytes).map(Record::Connection)
     } else if header.kind == Kind::Process as u16 {
         process(bytes).map(Record::Process)
+    } else if header.kind == Kind::Cgroup as u16 {
+        cgroup(bytes).map(Record::Cgroup)
     } else {
         None
     }
@@ -112,6 +126,15 @@ fn process(bytes: &[u8]) -> Option<ProcessNews> {
     })
 }
 
+fn cgroup(bytes: &[u8]) -> Option<CgroupNews> {
+    let record: CgroupRecord = read(bytes)?;
+    let name = record.name.split(|byte| *byte == 0).next()?;
+    Some(CgroupNews {
+        id: record.id,
+        name: String::from_utf8_lossy(name).into_owned(),
+    })
+}
+
 fn endpoints(socket: &Socket) -> Option<Endpoints> {
     let address = |bytes: &[u8; 16], port| {
         let ip = match socket.family {
@@ -131,6 +154,7 @@ fn endpoints(socket: &Socket) -> Option<Endpoints> {
             local: name(&socket.local),
             remote: name(&socket.remote),
         }),
+        FAMILY_UNKNOWN if SocketId(socket.cookie).is_tls() => Some(Endpoints::Unknown),
         _ => None,
     }
 }
@@ -146,6 +170,7 @@ impl Plain for Header {}
 impl Plain for DataHead {}
 impl Plain for ConnectionRecord {}
 impl Plain for ProcessRecord {}
+impl Plain for CgroupRecord {}
 
 fn read<T: Plain>(bytes: &[u8]) -> Option<T> {
     let bytes = bytes.get(..size_of::<T>())?;

@@ -47,25 +47,34 @@ impl Waiter {
                 owned(libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK))?,
             )
         };
-        for descriptor in [ring.as_raw_fd(), bell.as_raw_fd()] {
-            let mut interest = libc::epoll_event {
-                events: (libc::EPOLLIN | libc::EPOLLET) as u32,
-                u64: 0,
-            };
-            // SAFETY: both descriptors are open and `interest` is a valid place.
-            let result = unsafe {
-                libc::epoll_ctl(
-                    epoll.as_raw_fd(),
-                    libc::EPOLL_CTL_ADD,
-                    descriptor,
-                    &raw mut interest,
-                )
-            };
-            if result < 0 {
-                return Err(io::Error::last_os_error());
-            }
+        let waiter = Self { epoll, bell };
+        waiter.watch(ring)?;
+        waiter.watch(&waiter.bell)?;
+        Ok(waiter)
+    }
+
+    /// Ends the sleep also when this descriptor becomes readable.
+    ///
+    /// # Errors
+    /// It cannot be waited for.
+    pub fn watch(&self, descriptor: &impl AsRawFd) -> io::Result<()> {
+        let mut interest = libc::epoll_event {
+            events: (libc::EPOLLIN | libc::EPOLLET) as u32,
+            u64: 0,
+        };
+        // SAFETY: both descriptors are open and `interest` is a valid place.
+        let result = unsafe {
+            libc::epoll_ctl(
+                self.epoll.as_raw_fd(),
+                libc::EPOLL_CTL_ADD,
+                descriptor.as_raw_fd(),
+                &raw mut interest,
+            )
+        };
+        if result < 0 {
+            return Err(io::Error::last_os_error());
         }
-        Ok(Self { epoll, bell })
+        Ok(())
     }
 
     /// A bell for this waiter.

@@ -1,5 +1,6 @@
 //! What can be typed. What it means is checked in `checked`.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -64,6 +65,8 @@ pub struct RunArguments {
     pub capture: CaptureArguments,
     #[command(flatten)]
     pub stats: StatsArguments,
+    #[command(flatten)]
+    pub health: HealthArguments,
 }
 
 #[derive(Debug, Args)]
@@ -83,6 +86,8 @@ pub struct RecordArguments {
     pub capture: CaptureArguments,
     #[command(flatten)]
     pub stats: StatsArguments,
+    #[command(flatten)]
+    pub health: HealthArguments,
 }
 
 #[derive(Debug, Args)]
@@ -137,6 +142,15 @@ pub struct SelectionArguments {
     /// Processes in this cgroup or below, e.g. /sys/fs/cgroup/system.slice/docker-….scope
     #[arg(long = "cgroup", value_name = "PATH")]
     pub cgroups: Vec<PathBuf>,
+    /// Pods of this node with the label kaos.tools/telemetry=enabled
+    #[arg(long)]
+    pub kubernetes: bool,
+    /// Name of this node
+    #[arg(long, value_name = "NAME", env = "NODE_NAME", requires = "kubernetes")]
+    pub node_name: Option<String>,
+    /// Of those pods also the containers that prepare them
+    #[arg(long, requires = "kubernetes")]
+    pub init_containers: bool,
     /// All processes of this machine
     #[arg(long)]
     pub all: bool,
@@ -222,6 +236,15 @@ pub struct StatsArguments {
     #[arg(long, value_enum, value_name = "FORMAT", num_args = 0..=1, require_equals = true,
           default_missing_value = "text")]
     pub stats: Option<StatsArgument>,
+}
+
+/// What others may ask the agent
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Health")]
+pub struct HealthArguments {
+    /// Serve /healthz, /readyz and /metrics there, e.g. 0.0.0.0:9464
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen: Option<SocketAddr>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

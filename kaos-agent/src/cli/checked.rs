@@ -16,7 +16,8 @@ use super::quantity::format_bytes;
 use crate::identity::service::Protocol;
 use crate::settings::{
     CaptureSettings, HttpSpans, LiveSettings, LiveTarget, MAX_RING_BYTES, Output, OutputSettings,
-    RecordedContents, RecordingSettings, ReplaySettings, Selection, Selectors, StatsFormat,
+    PodSelection, RecordedContents, RecordingSettings, ReplaySettings, Selection, Selectors,
+    StatsFormat,
 };
 
 const POLL_INTERVALS: std::ops::RangeInclusive<Duration> =
@@ -29,6 +30,7 @@ impl RunArguments {
             capture: self.capture.check()?,
             target: LiveTarget::Spans(self.output.check()?),
             stats: self.stats.check(),
+            listen: self.health.listen,
         })
     }
 }
@@ -48,6 +50,7 @@ impl RecordArguments {
                 contents,
             }),
             stats: self.stats.check(),
+            listen: self.health.listen,
         })
     }
 }
@@ -79,18 +82,20 @@ impl SelectionArguments {
         let is_any_given = !(self.pids.is_empty()
             && self.executables.is_empty()
             && self.ports.is_empty()
-            && self.cgroups.is_empty());
+            && self.cgroups.is_empty()
+            && !self.kubernetes);
         match (self.all, is_any_given) {
             (true, true) => Err(UsageError::new(
                 "--all",
                 "selects every process already",
-                "leave out --all, or --pid, --exe, --port and --cgroup",
+                "leave out --all, or --pid, --exe, --port, --cgroup and --kubernetes",
             )),
             (true, false) => Ok(Selection::All),
             (false, false) => Err(UsageError::new(
                 "no process is selected",
                 "there is no default",
-                "give --pid N, --exe GLOB, --port N or --cgroup PATH (each may be repeated), or --all",
+                "give --pid N, --exe GLOB, --port N or --cgroup PATH (each may be repeated), \
+                 --kubernetes or --all",
             )),
             (false, true) => Ok(Selection::Matching(Selectors {
                 pids: self.pids,
@@ -101,8 +106,29 @@ impl SelectionArguments {
                     .collect::<Result<_, _>>()?,
                 ports: self.ports,
                 cgroups: self.cgroups,
+                pods: match self.kubernetes {
+                    true => Some(check_pods(self.node_name, self.init_containers)?),
+                    false => None,
+                },
             })),
         }
+    }
+}
+
+fn check_pods(
+    node_name: Option<String>,
+    init_containers: bool,
+) -> Result<PodSelection, UsageError> {
+    match node_name.filter(|name| !name.is_empty()) {
+        Some(node_name) => Ok(PodSelection {
+            node_name,
+            init_containers,
+        }),
+        None => Err(UsageError::new(
+            "--kubernetes",
+            "the name of this node is not known",
+            "give --node-name NAME, or set NODE_NAME from the field spec.nodeName of the agent's pod",
+        )),
     }
 }
 
@@ -161,6 +187,7 @@ impl CaptureArguments {
             tail_bytes: check_chunk_bytes("--tail-bytes", self.tail_bytes)?,
             poll_interval: self.poll_interval,
             max_connections: self.max_connections,
+            uprobes: None,
         })
     }
 }

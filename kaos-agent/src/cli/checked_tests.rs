@@ -49,11 +49,12 @@ fn impossible_selections() {
     assert_eq!(
         refused(""),
         "no process is selected: there is no default; give --pid N, --exe GLOB, --port N or \
-         --cgroup PATH (each may be repeated), or --all"
+         --cgroup PATH (each may be repeated), --kubernetes or --all"
     );
     assert_eq!(
         refused("--all --port 80"),
-        "--all: selects every process already; leave out --all, or --pid, --exe, --port and --cgroup"
+        "--all: selects every process already; leave out --all, or --pid, --exe, --port, --cgroup and \
+         --kubernetes"
     );
     assert!(refused("--pid 4194305").starts_with("--pid 4194305: there is no such process; "));
     assert!(refused("--exe [").starts_with("--exe [: unclosed character class; "));

@@ -8,6 +8,7 @@
 //!   hidden by a loss before.
 
 pub mod exchange;
+pub mod json;
 pub mod llm;
 pub mod meaning;
 mod open;
@@ -93,7 +94,7 @@ pub fn reading(headers: &HeaderMap) -> Reading {
     let is = |name: &&str| essence.eq_ignore_ascii_case(name.as_bytes());
     if is(&EVENT_STREAM) {
         Reading::Events
-    } else if JSON.iter().any(|name| is(name)) {
+    } else if JSON.iter().any(is) {
         Reading::Bytes
     } else {
         Reading::Nothing
@@ -132,6 +133,12 @@ impl Exchanges {
             Part::Ended(end) => self.connection_ended(end, out),
             Part::ProcessExited { pid, at } => out.push(ExchangeEvent::ProcessExited { pid, at }),
         }
+    }
+
+    /// Exchanges that are not over.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.open_count
     }
 
     /// What it saw and lost.
@@ -189,8 +196,7 @@ impl Exchanges {
             target: head.target,
             version: head.version,
             headers: head.headers,
-            // Bytes of sockets are all that is captured: what goes over TLS is not HTTP there.
-            tls: false,
+            tls: socket.is_tls(),
             is_understood_later: false,
         };
         let understanding = Understanding::of(&request);

@@ -9,6 +9,12 @@ use std::collections::BTreeMap;
 pub trait Counters {
     /// Calls `visit` with the name and the value of each counter.
     fn visit(&self, visit: &mut dyn FnMut(&'static str, u64));
+
+    /// Calls `visit` with the name and the size of each thing that is kept now: these go up and
+    /// down.
+    fn levels(&self, visit: &mut dyn FnMut(&'static str, u64)) {
+        let _ = visit;
+    }
 }
 
 /// Declares a struct of counters: named `u64` fields with a doc comment each, and its
@@ -63,6 +69,22 @@ impl Snapshot {
             source.visit(&mut |name, value| *values.entry(name).or_default() += value);
         }
         Self(values)
+    }
+
+    /// Gathers what is kept now, likewise.
+    #[must_use]
+    pub fn of_levels(sources: &[&dyn Counters]) -> Self {
+        let mut values = BTreeMap::new();
+        for source in sources {
+            source.levels(&mut |name, value| *values.entry(name).or_default() += value);
+        }
+        Self(values)
+    }
+
+    /// All of them, by name.
+    #[must_use]
+    pub fn entries(&self) -> &BTreeMap<&'static str, u64> {
+        &self.0
     }
 
     /// Value of one counter.

@@ -3,3 +3,6 @@
 pub mod counters;
 pub mod doctor;
 pub mod explain;
+pub mod metrics;
+pub mod server;
+pub mod status;

@@ -1,7 +1,10 @@
-//! Container of a process, from the path of its cgroup.
+//! Container and pod of a process, from the path of its cgroup.
 
 /// Length of a container id: 256 bits in hex, in every runtime known here.
 const ID_LENGTH: usize = 64;
+
+/// Length of a pod's UID: an UUID with its dashes.
+const UID_LENGTH: usize = 36;
 
 /// Id of the container that a cgroup belongs to, or `None` outside containers.
 ///
@@ -25,9 +28,67 @@ fn id_in_segment(segment: &str) -> Option<&str> {
     (is_id && !runtime.ends_with("conmon")).then_some(id)
 }
 
+/// UID of the pod that a cgroup belongs to, in lower case with dashes; `None` outside pods.
+///
+/// The kubelet names a pod's cgroup `podUID` with the `cgroupfs` driver, and
+/// `kubepods-besteffort-podUID.slice` or the like, with underscores for dashes, with the `systemd`
+/// driver. In nested nodes (kind) it is the innermost.
+#[must_use]
+pub fn pod_uid(cgroup: &str) -> Option<String> {
+    cgroup.rsplit('/').find_map(pod_uid_in_name)
+}
+
+/// UID of the pod whose cgroup has this name.
+#[must_use]
+pub fn pod_uid_in_name(name: &str) -> Option<String> {
+    let name = name.strip_suffix(".slice").unwrap_or(name);
+    let (before, uid) = name.rsplit_once("pod")?;
+    if !(before.is_empty() || before.ends_with('-')) {
+        return None;
+    }
+    let uid = uid.replace('_', "-");
+    let is_uid = uid.len() == UID_LENGTH
+        && uid.bytes().enumerate().all(|(at, byte)| match at {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
+        });
+    is_uid.then_some(uid)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn finds_the_pod() {
+        const UID: &str = "1a2b3c4d-0000-4444-8888-0123456789ab";
+        let systemd = UID.replace('-', "_");
+        for path in [
+            format!("/kubepods/burstable/pod{UID}/{ID}"),
+            format!("/kubepods/pod{UID}/{ID}"),
+            format!("/kubepods/besteffort/pod{UID}"),
+            format!(
+                "/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod{systemd}.slice/cri-containerd-{ID}.scope"
+            ),
+            format!("/kubepods.slice/kubepods-pod{systemd}.slice/crio-{ID}.scope/container"),
+            format!(
+                "/docker/{OTHER}/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-pod{systemd}.slice/cri-containerd-{ID}.scope"
+            ),
+        ] {
+            assert_eq!(pod_uid(&path).as_deref(), Some(UID), "{path}");
+        }
+        for path in [
+            "",
+            "/kubepods",
+            "/kubepods/burstable",
+            &format!("/docker/{ID}"),
+            &format!("/x/tripod{UID}"),
+            &format!("/kubepods/pod{}", &UID[1..]),
+            &format!("/kubepods/pod{}", UID.to_uppercase()),
+        ] {
+            assert_eq!(pod_uid(path), None, "{path}");
+        }
+    }
 
     const ID: &str = "3f5e0a9c7b1d2e4f60718293a4b5c6d7e8f90123456789abcdef0123456789ab";
     const OTHER: &str = "0000000000000000000000000000000000000000000000000000000000000001";

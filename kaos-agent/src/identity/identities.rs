@@ -8,12 +8,13 @@ use thiserror::Error;
 
 use super::agent::AgentSettings;
 use super::configuration::Configuration;
-use super::container::container_id;
+use super::container::{container_id, pod_uid};
 use super::naming;
+use super::pods::{Place, Pods};
 use super::service::{Protocol, Service};
 use super::variables::Variables;
 pub use super::variables::Warning;
-use crate::capture::event::{Pid, ProcessChange, ProcessEvent, ProcessInfo};
+use crate::capture::event::{Pid, PodEvent, ProcessChange, ProcessEvent, ProcessInfo};
 use crate::counters;
 use crate::settings::{HttpSpans, OutputSettings};
 use crate::time::Nanos;
@@ -38,6 +39,8 @@ counters! {
         processes_refused,
         /// Processes that are not told because there were too many services.
         services_refused,
+        /// Pods of which nothing is known because there were too many.
+        pods_refused,
     }
 }
 
@@ -117,12 +120,15 @@ pub struct Identities {
     exited: VecDeque<(Nanos, Pid)>,
     /// Services that some process or some span to be exported still has.
     services: Vec<Weak<Service>>,
+    pods: Pods,
     counters: IdentityCounters,
 }
 
 #[derive(Debug, Clone)]
 struct Process {
     service: Arc<Service>,
+    /// Of a process in a pod, of which more may become known.
+    info: Option<Arc<ProcessInfo>>,
     exited_at: Option<Nanos>,
 }
 
@@ -135,6 +141,7 @@ impl Identities {
             processes: FxHashMap::default(),
             exited: VecDeque::new(),
             services: Vec::new(),
+            pods: Pods::default(),
             counters: IdentityCounters::default(),
         }
     }
@@ -147,28 +154,66 @@ impl Identities {
             ProcessChange::Forked { parent } => {
                 // The child runs the parent's program with the parent's environment, until it is
                 // described itself.
-                if let Some(service) = self.service(*parent) {
-                    self.insert(event.pid, service);
+                if let Some(parent) = self.processes.get(parent) {
+                    let (service, info) = (Arc::clone(&parent.service), parent.info.clone());
+                    self.insert(event.pid, service, info);
                 }
             }
             ProcessChange::Executed => {
                 self.processes.remove(&event.pid);
             }
             ProcessChange::Described(info) => {
-                let service = self.defaults.service_of(event.pid, info, warnings);
-                match self.shared(service) {
-                    Some(service) => self.insert(event.pid, service),
-                    None => {
-                        self.processes.remove(&event.pid);
-                        self.counters.services_refused += 1;
-                    }
-                }
+                let is_in_pod = pod_uid(&info.cgroup).is_some();
+                let kept = is_in_pod.then(|| Arc::new(ProcessInfo::clone(info)));
+                self.described(event.pid, info, kept, warnings);
             }
             ProcessChange::Exited => {
                 if let Some(process) = self.processes.get_mut(&event.pid) {
                     process.exited_at = Some(event.at);
                     self.exited.push_back((event.at, event.pid));
                 }
+            }
+        }
+    }
+
+    /// Takes in what happened to a pod: its processes are told with what is known of it from now
+    /// on. Those of a pod that is gone keep what was known.
+    pub fn push_pod(&mut self, event: &PodEvent, warnings: &mut Vec<Warning>) {
+        if !self.pods.push(event) {
+            self.counters.pods_refused += 1;
+        }
+        if event.pod.is_none() {
+            return;
+        }
+        let mut affected: Vec<_> = self
+            .processes
+            .iter()
+            .filter(|(_, process)| process.exited_at.is_none())
+            .filter_map(|(pid, process)| Some((*pid, process.info.clone()?)))
+            .filter(|(_, info)| pod_uid(&info.cgroup).as_deref() == Some(&event.uid))
+            .collect();
+        affected.sort_unstable_by_key(|(pid, _)| *pid);
+        for (pid, info) in affected {
+            self.described(pid, &info, Some(Arc::clone(&info)), warnings);
+        }
+    }
+
+    fn described(
+        &mut self,
+        pid: Pid,
+        info: &ProcessInfo,
+        kept: Option<Arc<ProcessInfo>>,
+        warnings: &mut Vec<Warning>,
+    ) {
+        let place = self.pods.place_of(&info.cgroup);
+        let service = self
+            .defaults
+            .service_of(pid, info, place.as_ref(), warnings);
+        match self.shared(service) {
+            Some(service) => self.insert(pid, service, kept),
+            None => {
+                self.processes.remove(&pid);
+                self.counters.services_refused += 1;
             }
         }
     }
@@ -182,13 +227,19 @@ impl Identities {
             .map(|process| Arc::clone(&process.service))
     }
 
+    /// Processes that are known.
+    #[must_use]
+    pub fn processes(&self) -> usize {
+        self.processes.len()
+    }
+
     /// What could not be kept.
     #[must_use]
     pub fn counters(&self) -> IdentityCounters {
         self.counters
     }
 
-    fn insert(&mut self, pid: Pid, service: Arc<Service>) {
+    fn insert(&mut self, pid: Pid, service: Arc<Service>, info: Option<Arc<ProcessInfo>>) {
         if self.processes.len() >= MAX_PROCESSES && !self.processes.contains_key(&pid) {
             // Those that exited are worth less than one that lives.
             self.forget_one_exited();
@@ -199,6 +250,7 @@ impl Identities {
         }
         let process = Process {
             service,
+            info,
             exited_at: None,
         };
         self.processes.insert(pid, process);
@@ -243,18 +295,30 @@ impl Identities {
 }
 
 impl AgentDefaults {
-    fn service_of(&self, pid: Pid, info: &ProcessInfo, warnings: &mut Vec<Warning>) -> Service {
+    fn service_of(
+        &self,
+        pid: Pid,
+        info: &ProcessInfo,
+        place: Option<&Place>,
+        warnings: &mut Vec<Warning>,
+    ) -> Service {
         let container = container_id(&info.cgroup);
         // A path in a container leads elsewhere for the agent.
         let root = match container {
             Some(_) => format!("/proc/{pid}/root"),
             None => String::new(),
         };
-        let mut variables = Variables::new(Some(pid), &info.environment, warnings);
+        // What the pod's specification says stands in for an environment that cannot be read.
+        let environment = match (info.environment.is_empty(), place) {
+            (true, Some(place)) => place.environment(),
+            _ => &info.environment,
+        };
+        let mut variables = Variables::new(Some(pid), environment, warnings);
         let agent = AgentSettings::read(&mut variables);
         let configuration = Configuration::read(&mut variables, &self.configuration, &root);
         let name = configuration
             .service_name
+            .or_else(|| place?.service_name().map(str::to_owned))
             .unwrap_or_else(|| naming::service_name(info));
         let is_set_up_by_kaos = configuration.http_server_spans.is_some()
             || configuration.http_client_spans.is_some()
@@ -264,6 +328,7 @@ impl AgentDefaults {
         let http_spans_by_default = self.http_spans_by_default && !is_set_up_by_kaos;
 
         let mut resource = self.detected_resource(info, container);
+        resource.extend(place.map(Place::attributes).unwrap_or_default());
         resource.extend(configuration.resource_attributes);
         resource.extend(constant_attributes());
         resource.insert("service.name".to_owned(), name.clone());

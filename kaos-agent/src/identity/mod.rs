@@ -1,13 +1,16 @@
 //! Side input: whose process is this, and what does its environment say about telemetry?
 //!
-//! - **In**: [`ProcessEvent`](crate::capture::event::ProcessEvent)s, in the order of the kernel's.
+//! - **In**: [`ProcessEvent`](crate::capture::event::ProcessEvent)s, in the order of the kernel's, and
+//!   [`PodEvent`](crate::capture::event::PodEvent)s.
 //! - **Out**: the [`Service`](service::Service) of a process, and warnings about settings that
 //!   make no sense.
-//! - **Keeps**: one service per process, shared by all processes that agree in everything.
-//! - **Limits**: [`MAX_PROCESSES`](identities::MAX_PROCESSES) and
-//!   [`MAX_SERVICES`](identities::MAX_SERVICES); a process that has exited is kept for
+//! - **Keeps**: one service per process, shared by all processes that agree in everything; what is
+//!   known of the node's pods.
+//! - **Limits**: [`MAX_PROCESSES`](identities::MAX_PROCESSES),
+//!   [`MAX_SERVICES`](identities::MAX_SERVICES) and [`MAX_PODS`](pods::MAX_PODS); a process that has exited is kept for
 //!   [`EXITED_KEPT`](identities::EXITED_KEPT).
-//! - **Loses**: processes beyond those limits, which are then not told (`identity.*_refused`).
+//! - **Loses**: processes beyond those limits, which are then not told, and what is known of pods
+//!   beyond them (`identity.*_refused`).
 
 pub mod agent;
 mod configuration;
@@ -16,6 +19,7 @@ mod destination;
 pub mod environment;
 pub mod identities;
 mod naming;
+mod pods;
 pub mod service;
 mod variables;
 

@@ -11,6 +11,7 @@ use tokio::signal::unix::{Signal as UnixSignal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 use super::output;
+use super::pods::PodWatch;
 use super::recorder::Recorder;
 use super::spans::SpanMaker;
 use crate::capture::clock::monotonic;
@@ -21,7 +22,9 @@ use crate::capture::live::Live;
 use crate::capture::ring::Bell;
 use crate::export::exporter::WhenFull;
 use crate::health::counters::Counters;
-use crate::settings::{LiveSettings, LiveTarget, StatsFormat};
+use crate::health::server;
+use crate::health::status::Status;
+use crate::settings::{LiveSettings, LiveTarget, Selection, Selectors, StatsFormat};
 use crate::time::Nanos;
 
 /// Records read at once, before their events go through the stages: bounds what a full ring
@@ -67,8 +70,14 @@ pub fn run_live(settings: LiveSettings) -> anyhow::Result<()> {
         let _inside = runtime.enter();
         Signals::new().context("cannot handle signals")?
     };
+    let pods = match &settings.selection {
+        Selection::Matching(Selectors {
+            pods: Some(pods), ..
+        }) => Some(PodWatch::prepare(pods, &runtime)?),
+        _ => None,
+    };
     // Before anything is written or sent: what cannot attach must leave nothing behind.
-    let (live, attached) = Live::start(&settings.capture, settings.selection.clone())?;
+    let (mut live, attached) = Live::start(&settings.capture, settings.selection.clone())?;
     let consumer: Box<dyn Consumer> = match &settings.target {
         LiveTarget::Spans(spans) => Box::new(SpanMaker::start(
             spans,
@@ -80,6 +89,15 @@ pub fn run_live(settings: LiveSettings) -> anyhow::Result<()> {
         LiveTarget::Recording(recording) => Box::new(Recorder::create(recording)?),
     };
     let bell = live.bell().context("cannot wait for the ring buffer")?;
+    let watch = match pods {
+        Some(pods) => Some(pods.start(&mut live, &runtime)?),
+        None => None,
+    };
+    let status = Arc::new(Status::new(monotonic(), watch));
+    if let Some(listen) = settings.listen {
+        let serving = server::serve(listen, Arc::clone(&status));
+        runtime.spawn(runtime.block_on(serving)?);
+    }
     announce(&attached);
 
     let wishes = Arc::new(Wishes::default());
@@ -90,7 +108,7 @@ pub fn run_live(settings: LiveSettings) -> anyhow::Result<()> {
         thread::Builder::new()
             .name("pipeline".to_owned())
             .spawn(move || {
-                let result = work(live, consumer, &wishes, stats);
+                let result = work(live, consumer, &status, &wishes, stats);
                 // Nobody listens any more where the end was asked for.
                 let _ = ended.send(());
                 result
@@ -150,9 +168,13 @@ impl Signals {
 fn work(
     mut front_end: impl FrontEnd,
     mut consumer: Box<dyn Consumer>,
+    status: &Status,
     wishes: &Wishes,
     stats: Option<StatsFormat>,
 ) -> anyhow::Result<()> {
+    let print = |format, front_end: &dyn Counters, consumer: &dyn Counters| {
+        output::print_stats(format, &status.counters(&[front_end, consumer]));
+    };
     let mut events = Vec::with_capacity(BATCH);
     let result = loop {
         let is_last_round = wishes.stop.load(Ordering::Acquire);
@@ -160,8 +182,9 @@ fn work(
             Ok(may_have_more) => may_have_more,
             Err(error) => break Err(error),
         };
+        status.round_ended(monotonic(), &[&front_end, &*consumer]);
         if wishes.stats.swap(false, Ordering::AcqRel) {
-            print_stats(stats.unwrap_or(StatsFormat::Text), &front_end, &*consumer);
+            print(stats.unwrap_or(StatsFormat::Text), &front_end, &*consumer);
         }
         if is_last_round {
             break consumer.finish(monotonic());
@@ -171,7 +194,7 @@ fn work(
         }
     };
     if let Some(format) = stats {
-        print_stats(format, &front_end, &*consumer);
+        print(format, &front_end, &*consumer);
     }
     result
 }
@@ -216,8 +239,4 @@ fn announce(attached: &[Attached]) {
         "kaos-agent: ready, {count} of {} programs attached",
         attached.len()
     );
-}
-
-fn print_stats(format: StatsFormat, front_end: &impl FrontEnd, consumer: &dyn Consumer) {
-    output::print_stats(format, &[front_end, consumer]);
 }

@@ -5,6 +5,7 @@
 
 mod live;
 mod output;
+mod pods;
 mod recorder;
 mod replay;
 mod spans;

@@ -8,7 +8,7 @@ use tokio::runtime::{Builder, Runtime};
 use crate::export::exporter::Target;
 use crate::export::json::JsonLines;
 use crate::export::tree::{Style, TreePrinter};
-use crate::health::counters::{Counters, Snapshot};
+use crate::health::counters::Snapshot;
 use crate::settings::{Output, StatsFormat};
 
 /// Threads that deliver: exporting waits for the network far more than it computes.
@@ -41,8 +41,7 @@ pub fn target(output: Output) -> Target {
 }
 
 /// Prints all counters to standard error: standard output belongs to the spans.
-pub fn print_stats(format: StatsFormat, sources: &[&dyn Counters]) {
-    let snapshot = Snapshot::of(sources);
+pub fn print_stats(format: StatsFormat, snapshot: &Snapshot) {
     let text = match format {
         StatsFormat::Text => snapshot.to_text(),
         StatsFormat::Json => snapshot.to_json(),

@@ -9,6 +9,7 @@ use super::output;
 use super::spans::SpanMaker;
 use crate::capture::recording::Reader;
 use crate::export::exporter::WhenFull;
+use crate::health::counters::Snapshot;
 use crate::settings::ReplaySettings;
 
 /// Seed of the ids in replays: the same recording gives the same spans, byte for byte.
@@ -44,7 +45,7 @@ pub fn replay(settings: ReplaySettings) -> anyhow::Result<()> {
     }
     maker.finish(last)?;
     if let Some(format) = settings.stats {
-        output::print_stats(format, &[&maker]);
+        output::print_stats(format, &Snapshot::of(&[&maker]));
     }
     runtime.shutdown_timeout(Duration::from_secs(1));
     damage.map_or(Ok(()), |error| Err(error).with_context(what))

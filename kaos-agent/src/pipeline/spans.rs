@@ -134,4 +134,8 @@ impl Counters for SpanMaker {
             None => self.exported.visit(visit),
         }
     }
+
+    fn levels(&self, visit: &mut dyn FnMut(&'static str, u64)) {
+        self.stages.levels(visit);
+    }
 }

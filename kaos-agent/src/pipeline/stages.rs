@@ -77,6 +77,7 @@ impl Stages {
     pub fn push(&mut self, event: &Event, signals: &mut Vec<Signal>) {
         match event {
             Event::Process(process) => self.identities.push(process, &mut self.warnings),
+            Event::Pod(pod) => self.identities.push_pod(pod, &mut self.warnings),
             Event::Clock { offset, .. } => self.runs.clock(*offset),
             Event::Data(_) | Event::Connection(_) | Event::Lost { .. } => {}
         }
@@ -142,5 +143,11 @@ impl Counters for Stages {
         self.identities.counters().visit(visit);
         self.runs.counters().visit(visit);
         self.telemetry.counters().visit(visit);
+    }
+
+    fn levels(&self, visit: &mut dyn FnMut(&'static str, u64)) {
+        visit("streams.connections", self.streams.connections() as u64);
+        visit("exchanges.open", self.exchanges.open() as u64);
+        visit("identity.processes", self.identities.processes() as u64);
     }
 }

@@ -24,7 +24,12 @@ pub struct JoinKey {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum ClientSocket {
     Tcp(SocketAddr),
-    Unix { client: u64, server: u64 },
+    Unix {
+        client: u64,
+        server: u64,
+    },
+    /// Not known: a request of its own, which is the other end of none.
+    Unknown(ExchangeId),
 }
 
 impl JoinKey {
@@ -42,6 +47,7 @@ impl JoinKey {
                 client: remote,
                 server: local,
             },
+            (Endpoints::Unknown, _) => ClientSocket::Unknown(request.id),
         };
         #[expect(
             clippy::cast_possible_truncation,

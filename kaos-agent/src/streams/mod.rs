@@ -99,7 +99,7 @@ impl Streams {
                     self.process_exited(process.pid, process.at, out);
                 }
             }
-            Event::Clock { .. } | Event::Lost { .. } => {}
+            Event::Pod(_) | Event::Clock { .. } | Event::Lost { .. } => {}
         }
     }
 
@@ -119,6 +119,12 @@ impl Streams {
         while let Some((socket, _)) = self.table.oldest() {
             self.end(socket, now, Ending::AgentStopped, out);
         }
+    }
+
+    /// Connections that are followed.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.table.len()
     }
 
     /// What it saw and lost.

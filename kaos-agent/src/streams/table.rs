@@ -42,6 +42,11 @@ impl Table {
         }
     }
 
+    /// How many are in it.
+    pub fn len(&self) -> usize {
+        self.connections.len()
+    }
+
     /// Whether the connection is in it.
     pub fn contains(&self, socket: SocketId) -> bool {
         self.connections.contains_key(&socket)

@@ -40,6 +40,7 @@ fn tell_connect(failure: &ConnectFailure) -> Told {
             attributes.text(attribute::NETWORK_PEER_ADDRESS, address);
             attributes.number(attribute::NETWORK_PEER_PORT, remote.port());
         }
+        Endpoints::Unknown => {}
     }
     if let Some(error_type) = verdict.error_type() {
         attributes.text(attribute::ERROR_TYPE, error_type);

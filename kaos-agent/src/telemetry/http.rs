@@ -120,7 +120,7 @@ fn server_end(request: &Request) -> Option<SocketAddr> {
     match (request.endpoints, request.role) {
         (Endpoints::Tcp { local, .. }, Role::Server) => Some(local),
         (Endpoints::Tcp { remote, .. }, Role::Client) => Some(remote),
-        (Endpoints::Unix { .. }, _) => None,
+        (Endpoints::Unix { .. } | Endpoints::Unknown, _) => None,
     }
 }
 
@@ -153,6 +153,7 @@ fn tell_ends(request: &Request, attributes: &mut Attributes) {
             attributes.text(attribute::NETWORK_PEER_ADDRESS, address);
             attributes.number(attribute::NETWORK_PEER_PORT, remote.port());
         }
+        Endpoints::Unknown => {}
     }
 }
 

@@ -3,5 +3,6 @@
 mod connections;
 mod limits;
 mod operations;
+mod pods;
 mod selection;
 mod support;

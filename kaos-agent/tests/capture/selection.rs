@@ -2,40 +2,11 @@
 
 use std::process::Command;
 
-use kaos_agent::capture::event::{Event, Pid, ProcessChange};
+use kaos_agent::capture::event::{Event, ProcessChange};
+use kaos_agent::capture::pods::unified_hierarchy;
 use kaos_agent::settings::Selectors;
 
-use crate::support::{Python, Seen, live, of_pid};
-/// A cgroup of the v2 hierarchy, removed at the end.
-struct Cgroup(std::path::PathBuf);
-
-impl Cgroup {
-    fn make(parent: &std::path::Path, name: &str) -> Self {
-        let path = parent.join(name);
-        std::fs::create_dir(&path).expect("root may make cgroups");
-        Self(path)
-    }
-
-    fn take(&self, pid: Pid) {
-        std::fs::write(self.0.join("cgroup.procs"), pid.to_string()).expect("root may move it");
-    }
-}
-
-impl Drop for Cgroup {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir(&self.0);
-    }
-}
-
-fn unified_hierarchy() -> std::path::PathBuf {
-    procfs::process::Process::myself()
-        .and_then(|process| process.mountinfo())
-        .expect("there are mounts")
-        .into_iter()
-        .find(|mount| mount.fs_type == "cgroup2")
-        .expect("the v2 hierarchy is mounted")
-        .mount_point
-}
+use crate::support::{Cgroup, Python, Seen, live, of_pid};
 
 #[test]
 #[ignore = "kernel: loads programs, needs root"]
@@ -129,7 +100,10 @@ fn programs_that_start_later_are_selected_by_path_and_by_port() {
 #[ignore = "kernel: loads programs, needs root"]
 fn cgroups_select_their_processes_and_those_of_cgroups_made_later() {
     let name = format!("kaos-test-{}", std::process::id());
-    let outer = Cgroup::make(&unified_hierarchy(), &name);
+    let outer = Cgroup::make(
+        &unified_hierarchy().expect("the v2 hierarchy is mounted"),
+        &name,
+    );
     let mut first = Python::start();
     let mut later = Python::start();
     outer.take(first.pid());

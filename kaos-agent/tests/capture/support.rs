@@ -11,7 +11,8 @@ use kaos_agent::capture::live::Live;
 use kaos_agent::health::counters::Counters as _;
 use kaos_agent::settings::{CaptureSettings, Selection, Selectors};
 
-const DEADLINE: Duration = Duration::from_secs(20);
+/// Long: other tests may keep both cores busy.
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A Python process that runs the lines it is given, and says when each is done.
 pub struct Python {
@@ -82,6 +83,27 @@ impl Drop for Python {
 }
 
 /// What was captured.
+/// A cgroup of the v2 hierarchy, removed at the end.
+pub struct Cgroup(pub std::path::PathBuf);
+
+impl Cgroup {
+    pub fn make(parent: &std::path::Path, name: &str) -> Self {
+        let path = parent.join(name);
+        std::fs::create_dir(&path).expect("root may make cgroups");
+        Self(path)
+    }
+
+    pub fn take(&self, pid: Pid) {
+        std::fs::write(self.0.join("cgroup.procs"), pid.to_string()).expect("root may move it");
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
+
 #[derive(Default)]
 pub struct Seen {
     pub events: Vec<Event>,

@@ -7,6 +7,7 @@ use kaos_ebpf::settings::{SYSCALL_NUMBERS, defaults};
 
 use super::connections::Connection;
 use super::payload::Scratch;
+use super::tls::{Call, TlsKey};
 
 /// Records for user space.
 #[map]
@@ -37,6 +38,15 @@ pub static CONNECTIONS: LruHashMap<u64, Connection> =
 /// writing into `CONNECTIONS` would undo what a program writes at the same time.
 #[map]
 pub static MUTED: LruHashMap<u64, u8> = LruHashMap::with_max_entries(defaults::CONNECTIONS, 0);
+
+/// TLS connections of selected processes.
+#[map]
+pub static TLS_CONNECTIONS: LruHashMap<TlsKey, Connection> =
+    LruHashMap::with_max_entries(defaults::CONNECTIONS, 0);
+
+/// Calls of TLS functions by thread.
+#[map]
+pub static TLS_CALLS: HashMap<u32, Call> = HashMap::with_max_entries(defaults::TLS_CALLS, 0);
 
 /// `BufferShape` by syscall number of this architecture, 0 for none.
 #[map]

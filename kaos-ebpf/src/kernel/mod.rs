@@ -13,6 +13,7 @@ mod registers;
 mod ring;
 mod settings;
 mod states;
+mod tls;
 
 /// The helpers that the programs call are for GPL-compatible programs only.
 #[unsafe(no_mangle)]

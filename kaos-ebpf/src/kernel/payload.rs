@@ -35,18 +35,18 @@ const MSG_ERRQUEUE: i32 = 0x2000;
 /// buffers in many small pieces. What is left over is told as a gap.
 const MOST_STEPS: u32 = 192;
 
-/// One socket operation.
-struct Operation {
+/// One operation on a socket or a TLS connection.
+pub struct Operation {
     /// Which way.
-    sent: bool,
+    pub sent: bool,
     /// Bytes that it moved.
-    total: u32,
+    pub total: u32,
     /// Position of its first byte.
-    position: u64,
+    pub position: u64,
     /// `FLAG_*` of its records; the flag of a stream's start holds for the first one.
-    flags: u16,
+    pub flags: u16,
     /// Who.
-    task: Task,
+    pub task: Task,
 }
 
 /// A send or a receive ended with `result` on `socket`.
@@ -184,14 +184,21 @@ fn end_of_stream(operation: &Operation, connection: &Connection, socket: u64) ->
     if shutdown & RCV_SHUTDOWN == 0 {
         return None;
     }
-    let mut head = head(operation, connection);
-    head.header.flags |= FLAG_END_OF_STREAM;
-    output(&raw const head, size_of::<DataHead>() as u64);
+    end_of_stream_record(operation, connection);
     Some(())
 }
 
+/// Tells the end of a stream.
 #[inline(always)]
-fn head(operation: &Operation, connection: &Connection) -> DataHead {
+pub fn end_of_stream_record(operation: &Operation, connection: &Connection) {
+    let mut head = head(operation, connection);
+    head.header.flags |= FLAG_END_OF_STREAM;
+    output(&raw const head, size_of::<DataHead>() as u64);
+}
+
+/// The beginning of an operation's records.
+#[inline(always)]
+pub fn head(operation: &Operation, connection: &Connection) -> DataHead {
     DataHead {
         header: header(Kind::Data, operation.flags, operation.task.pid),
         socket: connection.socket,
@@ -280,8 +287,10 @@ struct Walk {
     padding: u32,
 }
 
-const GO_ON: i64 = 0;
-const STOP: i64 = 1;
+/// Result of a step: there may be another.
+pub const GO_ON: i64 = 0;
+/// Result of a step: there is none.
+pub const STOP: i64 = 1;
 
 /// Sends one chunk, or passes over bytes, or goes to the next piece of the buffer.
 extern "C" fn step(_number: u64, index: *mut c_void) -> i64 {
@@ -385,7 +394,13 @@ fn is_foreign(record: &DataRecord, length: u32) -> bool {
     }
     let mut first_bytes = [0; SNIFFED_BYTES];
     first_bytes.copy_from_slice(&record.payload[..SNIFFED_BYTES]);
-    let counter = match sniff(u64::from_le_bytes(first_bytes), length) {
+    foreign(u64::from_le_bytes(first_bytes), length)
+}
+
+/// Whether a stream with these first bytes is not HTTP/1; counts what it is.
+#[inline(always)]
+pub fn foreign(first: u64, length: u32) -> bool {
+    let counter = match sniff(first, length) {
         Carries::Http1 => return false,
         Carries::Http2 => Counter::MutedHttp2,
         Carries::Tls => Counter::MutedTls,
@@ -479,7 +494,8 @@ fn user_buffer() -> Option<Pieces> {
     })
 }
 
+/// The smaller one.
 #[inline(always)]
-fn smaller(left: u32, right: u32) -> u32 {
+pub fn smaller(left: u32, right: u32) -> u32 {
     if left < right { left } else { right }
 }

@@ -1,4 +1,4 @@
-//! The arguments of the running syscall.
+//! The arguments of the running syscall, or of the function that a probe is on.
 
 use super::read::kernel;
 use super::settings::setting;
@@ -30,4 +30,22 @@ impl Arguments {
             third: kernel(registers, setting!(registers.third))?,
         })
     }
+}
+
+/// One of the first four arguments of a function that is entered.
+#[inline(always)]
+pub fn argument(registers: u64, index: usize) -> Option<u64> {
+    let offset = match index {
+        0 => setting!(registers.arguments[0]),
+        1 => setting!(registers.arguments[1]),
+        2 => setting!(registers.arguments[2]),
+        _ => setting!(registers.arguments[3]),
+    };
+    kernel(registers, offset)
+}
+
+/// The result of a function that returns.
+#[inline(always)]
+pub fn result(registers: u64) -> Option<u64> {
+    kernel(registers, setting!(registers.result))
 }

@@ -14,23 +14,28 @@ use super::settings::setting;
 /// records (an interrupt each), so that happens only when a stated share of the ring is full.
 #[inline(always)]
 pub fn output<T>(record: *const T, length: u64) -> bool {
-    let flags = if RING.query(BPF_RB_AVAIL_DATA as u64) >= setting!(wake_bytes) {
-        BPF_RB_FORCE_WAKEUP
+    put(record, length, wake())
+}
+
+/// Flags for a record: whether the reader is woken.
+#[inline(always)]
+pub fn wake() -> u64 {
+    if RING.query(BPF_RB_AVAIL_DATA as u64) >= setting!(wake_bytes) {
+        BPF_RB_FORCE_WAKEUP as u64
     } else {
-        BPF_RB_NO_WAKEUP
-    };
-    put(record, length, flags)
+        BPF_RB_NO_WAKEUP as u64
+    }
 }
 
 #[inline(always)]
-fn put<T>(record: *const T, length: u64, flags: u32) -> bool {
+fn put<T>(record: *const T, length: u64, flags: u64) -> bool {
     // SAFETY: the verifier proves that `length` bytes at `record` are ours.
     let result = unsafe {
         bpf_ringbuf_output(
             (&raw const RING).cast_mut().cast(),
             record.cast_mut().cast(),
             length,
-            flags as u64,
+            flags,
         )
     };
     if result < 0 {
@@ -50,5 +55,5 @@ pub fn emit<T>(record: &T) {
 /// Puts a record of fixed size into the ring and wakes the reader.
 #[inline(always)]
 pub fn emit_urgent<T>(record: &T) {
-    put(record, size_of::<T>() as u64, BPF_RB_FORCE_WAKEUP);
+    put(record, size_of::<T>() as u64, BPF_RB_FORCE_WAKEUP as u64);
 }

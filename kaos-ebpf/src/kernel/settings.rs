@@ -11,10 +11,10 @@ pub static SETTINGS: Settings = unsafe { core::mem::zeroed() };
 /// Reads one field of the settings. Volatile, since the compiler must not use the zeros above;
 /// the verifier knows the real values and drops what they make unreachable.
 macro_rules! setting {
-    ($($field:ident).+) => {
+    ($($field:ident).+ $([$index:literal])?) => {
         // SAFETY: a static that lives as long as the program.
         unsafe {
-            core::ptr::read_volatile(&raw const $crate::kernel::settings::SETTINGS.$($field).+)
+            core::ptr::read_volatile(&raw const $crate::kernel::settings::SETTINGS.$($field).+ $([$index])?)
         }
     };
 }

@@ -1,17 +1,18 @@
-//! The demo: an AI agent, LiteLLM and an MCP server as real processes, and what kaos-agent tells
+//! The demo: KAOS's agents, LiteLLM and an MCP server as real processes, and what kaos-agent tells
 //! of them. `cargo xtask demo` builds and runs it.
 
 use std::io::Write as _;
-use std::process::Command;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::Parser;
 use kaos_agent::export::tree::{Style, render};
 use kaos_tests::agent::{Agent, Stats};
+use kaos_tests::chat::{Question, ask};
 use kaos_tests::process::Process;
 use kaos_tests::received::{Received, Span};
 use kaos_tests::receiver::Receiver;
-use kaos_tests::workloads::{Server, Workloads};
+use kaos_tests::workloads::{AgentKind, AgentPlace, Workloads};
+use serde_json::{Value, json};
 
 /// Watches real processes and shows what was seen.
 #[derive(Debug, Parser)]
@@ -24,30 +25,40 @@ struct Options {
     json: bool,
 }
 
-/// What a client asks the AI agent, and with which HTTP status it is answered.
-struct Question {
+/// What a user asks the supervisor, and how the answer begins.
+struct Request {
     what: &'static str,
-    body: &'static str,
-    status: &'static str,
+    question: Question,
+    answer: &'static str,
 }
 
-const QUESTIONS: [Question; 3] = [
-    Question {
-        what: "a plain request",
-        body: r#"{"messages": [{"role": "user", "content": "add two and three"}]}"#,
-        status: "200",
-    },
-    Question {
-        what: "a streaming request",
-        body: r#"{"messages": [{"role": "user", "content": "add two and three"}], "stream": true}"#,
-        status: "200",
-    },
-    Question {
-        what: "a request on which the model fails",
-        body: r#"{"messages": [{"role": "user", "content": "please fail"}]}"#,
-        status: "502",
-    },
-];
+/// The questions say themselves what the model answers to them, turn by turn.
+fn requests() -> [Request; 3] {
+    let task = json!([{"call": {"add": {"a": 3, "b": 4}}}, {"say": "the worker has done it"}]);
+    let work = json!([
+        {"call": {"add": {"a": 1, "b": 2}}},
+        {"delegate": {"worker": task}},
+        {"say": "all is done", "usage": {"prompt": 412, "completion": 57}},
+    ]);
+    let failure: Value = json!([{"call": {"fail": {"reason": "it must"}}}, {"status": 500}]);
+    [
+        Request {
+            what: "a tool call and a delegation",
+            question: Question::new(work.clone()),
+            answer: "all is done",
+        },
+        Request {
+            what: "the same, streamed",
+            question: Question::new(work).streamed(),
+            answer: "{\"type\": \"progress\"",
+        },
+        Request {
+            what: "a tool that fails, then a model that fails",
+            question: Question::new(failure),
+            answer: "Sorry, I encountered an error",
+        },
+    ]
+}
 
 fn main() -> Result<()> {
     let options = Options::parse();
@@ -57,45 +68,62 @@ fn main() -> Result<()> {
     let workloads = Workloads::of(&receiver);
     let model = workloads.model("model");
     say(&format!(
-        "scripted OpenAI-compatible model server at {} (the one stand-in: it answers from a script)",
+        "scripted model server at {} (the one stand-in: it answers what the question tells it to)",
         model.url("")
     ));
     let litellm = workloads.litellm("litellm", &model);
     say(&format!("LiteLLM proxy at {}", litellm.url("")));
     let tools = workloads.tools("tools");
     say(&format!("FastMCP server at {}", tools.url("/mcp")));
-    let assistant = workloads.agent("assistant", &litellm, &tools);
-    say(&format!("FastAPI agent at {}", assistant.url("")));
+    let place = AgentPlace::of(&litellm, &tools);
+    let worker = workloads.kaos_agent("worker", AgentKind::Current, &place);
+    say(&format!("KAOS agent \"worker\" at {}", worker.url("")));
+    let place = place.with_peer("worker", worker.url(""));
+    let supervisor = workloads.kaos_agent("supervisor", AgentKind::Current, &place);
+    say(&format!(
+        "KAOS agent \"supervisor\" at {}",
+        supervisor.url("")
+    ));
 
-    let processes: Vec<&Process> = [&model, &litellm, &tools, &assistant]
+    let processes: Vec<&Process> = [&model, &litellm, &tools, &worker, &supervisor]
         .map(|server| &server.process)
         .to_vec();
     let agent = Agent::watch(&processes, &[]);
-    say("kaos-agent watches these four processes; none of them was changed or restarted");
+    say("kaos-agent watches these five processes; none of them was changed or restarted");
 
-    for question in &QUESTIONS {
-        ask(&assistant, question)?;
+    let requests = requests();
+    for Request {
+        what,
+        question,
+        answer,
+    } in &requests
+    {
+        let got = ask(&supervisor, question);
         say(&format!(
-            "{}: answered with {}",
-            question.what, question.status
+            "{what}: answered with {} {}",
+            got.status, got.text
         ));
+        ensure!(
+            got.text.starts_with(answer),
+            "that is not what was expected"
+        );
     }
-    let served = |spans: &[Span]| {
+    let roots = |spans: &[Span]| {
         spans
             .iter()
-            .filter(|span| span.service == "assistant" && span.kind == "SERVER")
+            .filter(|span| span.service == "supervisor" && span.parent_id.is_empty())
             .count()
     };
     receiver.wait_for("the requests' spans", |spans| {
-        served(spans) >= QUESTIONS.len()
+        roots(spans) >= requests.len()
     });
 
     if options.keep {
         show(&receiver.received(), options.json)?;
         say(&format!(
             "running until Ctrl-C; ask more with: curl {} -H 'content-type: application/json' -d '{}'",
-            assistant.url("/v1/chat/completions"),
-            QUESTIONS[0].body
+            supervisor.url("/v1/chat/completions"),
+            requests[0].question.body()
         ));
         tokio::runtime::Runtime::new()?.block_on(tokio::signal::ctrl_c())?;
     }
@@ -110,26 +138,6 @@ fn main() -> Result<()> {
 /// Progress goes to standard error, so that standard output has the result alone.
 fn say(what: &str) {
     eprintln!("demo: {what}");
-}
-
-fn ask(assistant: &Server, question: &Question) -> Result<()> {
-    let output = Command::new("curl")
-        .args(["--silent", "--show-error", "--max-time", "60"])
-        .args(["--output", "/dev/null", "--write-out", "%{http_code}"])
-        .args(["--header", "content-type: application/json"])
-        .args(["--data", question.body])
-        .arg(assistant.url("/v1/chat/completions"))
-        .output()
-        .context("cannot start curl")?;
-    let status = String::from_utf8_lossy(&output.stdout);
-    ensure!(
-        output.status.success() && status == question.status,
-        "{} was answered with {status}, not {} {}",
-        question.what,
-        question.status,
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Ok(())
 }
 
 fn show(received: &Received, json: bool) -> Result<()> {

@@ -1,16 +1,24 @@
 """An MCP server with FastMCP, of the generation without sessions: tools.py PORT
 
-The tools are in toolbox.py.
+The tools are in toolbox.py, but for one that needs the library.
 """
 
 import sys
 
-from fastmcp import FastMCP
+from fastmcp import Context, FastMCP
 
 import toolbox
 
+
+async def count(to: int, context: Context) -> int:
+    """Counts, and tells its progress."""
+    for number in range(to):
+        await context.report_progress(number + 1, to)
+    return to
+
+
 server = FastMCP("tools")
-for tool in toolbox.TOOLS:
+for tool in (*toolbox.TOOLS, count):
     server.tool(tool)
 
 server.run(transport="http", host="127.0.0.1", port=int(sys.argv[1]), show_banner=False)

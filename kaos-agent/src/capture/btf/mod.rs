@@ -45,6 +45,14 @@ fn registers(types: &Types) -> Result<Registers, String> {
         syscall: field(types, "pt_regs", "orig_ax")?,
         second: field(types, "pt_regs", "si")?,
         third: field(types, "pt_regs", "dx")?,
+        // The System V ABI.
+        arguments: [
+            field(types, "pt_regs", "di")?,
+            field(types, "pt_regs", "si")?,
+            field(types, "pt_regs", "dx")?,
+            field(types, "pt_regs", "cx")?,
+        ],
+        result: field(types, "pt_regs", "ax")?,
         mode: field(types, "pt_regs", "cs")?,
         mode_mask: 0xffff,
         // __USER_CS (arch/x86/include/asm/segment.h); 32-bit code runs with another selector.
@@ -59,6 +67,8 @@ fn registers(types: &Types) -> Result<Registers, String> {
         syscall: field(types, "pt_regs", "syscallno")?,
         second: general + 8,
         third: general + 16,
+        arguments: [general, general + 8, general + 16, general + 24],
+        result: general,
         mode: field(types, "pt_regs", "pstate")?,
         // PSR_MODE32_BIT (arch/arm64/include/uapi/asm/ptrace.h).
         mode_mask: 0x10,

@@ -105,6 +105,7 @@ impl Writer {
                 Event::Data(stored)
             }
             Event::Process(process) => Event::Process(self.redactor.redact_process(process)),
+            Event::Pod(pod) => Event::Pod(self.redactor.redact_pod(pod)),
             Event::Connection(_) | Event::Clock { .. } | Event::Lost { .. } => event.clone(),
         };
         let payload_bytes = self.contents.len() - payload_start;

@@ -26,7 +26,7 @@ use hashlink::LruCache;
 
 use self::framing::Framing;
 use self::head::RequestKind;
-use crate::capture::event::{Data, Direction, ProcessChange, ProcessEvent, SocketId};
+use crate::capture::event::{Data, Direction, PodEvent, ProcessChange, ProcessEvent, SocketId};
 use crate::settings::RecordedContents;
 
 /// The text with its secrets masked: those in JSON and queries, and those that show by their shape.
@@ -133,6 +133,17 @@ impl Redactor {
             for (name, value) in &mut info.environment {
                 environment::redact(name, value);
             }
+        }
+        redacted
+    }
+
+    /// The event with the secrets of the containers' environments masked.
+    #[must_use]
+    pub fn redact_pod(&self, event: &PodEvent) -> PodEvent {
+        let mut redacted = event.clone();
+        let containers = redacted.pod.iter_mut().flat_map(|pod| &mut pod.containers);
+        for (name, value) in containers.flat_map(|container| &mut container.environment) {
+            environment::redact(name, value);
         }
         redacted
     }

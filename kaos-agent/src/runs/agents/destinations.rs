@@ -134,6 +134,6 @@ fn address(endpoints: Endpoints) -> Option<(u32, SocketAddr)> {
             network_namespace,
             ..
         } => Some((network_namespace, remote)),
-        Endpoints::Unix { .. } => None,
+        Endpoints::Unix { .. } | Endpoints::Unknown => None,
     }
 }

@@ -1,7 +1,8 @@
-//! The programs, by the subsystem of their tracepoints. Entries are thin; what they do is in the
+//! The programs, by what they are attached to. Entries are thin; what they do is in the
 //! modules beside this one.
 
 mod cgroup;
 mod sched;
 mod sock;
 mod tcp;
+mod tls;

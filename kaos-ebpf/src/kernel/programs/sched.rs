@@ -7,9 +7,10 @@ use kaos_ebpf::settings::{CANDIDATE, EXCLUDED, SELECTED};
 
 use crate::kernel::cgroups;
 use crate::kernel::maps::PROCESSES;
-use crate::kernel::processes::{pointer, select, selection, tell};
+use crate::kernel::processes::{current, pointer, select, selection, tell};
 use crate::kernel::read::kernel;
 use crate::kernel::settings::setting;
+use crate::kernel::tls;
 
 /// `sched_process_fork(parent, child)`, for threads too.
 #[btf_tracepoint(function = "sched_process_fork")]
@@ -78,6 +79,7 @@ fn try_exit(task: u64) -> Option<()> {
     if known == 0 {
         return None;
     }
+    tls::thread_ended(current().tid);
     let signal: u64 = kernel(task, setting!(offsets.task_signal))?;
     let threads_alive: i32 = kernel(signal, setting!(offsets.signal_live))?;
     if threads_alive == 0 {

@@ -1,5 +1,7 @@
 //! The workloads under `tests/workloads`, each a real process that says when it listens.
 
+mod ai;
+
 use std::env;
 use std::fs;
 use std::io::Write as _;
@@ -9,11 +11,9 @@ use std::thread;
 
 use tempfile::TempDir;
 
+pub use self::ai::{AgentKind, AgentPlace, MODEL_API_KEY};
 use crate::process::{Process, free_port};
 use crate::receiver::Receiver;
-
-/// LiteLLM starts only with a key that its clients must show. It opens nothing else.
-pub const MODEL_API_KEY: &str = "sk-of-the-tests";
 
 /// A server process and where it listens.
 pub struct Server {
@@ -84,70 +84,6 @@ impl<'a> Workloads<'a> {
     pub fn python_client(&self, service: &str, library: &str, urls: &[String]) -> Process {
         let mut command = self.python(service, "client.py");
         Process::spawn(service, command.arg(library).args(urls))
-    }
-
-    /// `model.py`: the scripted model server.
-    #[must_use]
-    pub fn model(&self, service: &str) -> Server {
-        let port = free_port();
-        let mut command = self.python(service, "model.py");
-        Server::start(
-            service,
-            port,
-            command.arg(port.to_string()),
-            "running on http",
-        )
-    }
-
-    /// `tools.py`: the MCP server.
-    #[must_use]
-    pub fn tools(&self, service: &str) -> Server {
-        let port = free_port();
-        let mut command = self.python(service, "tools.py");
-        Server::start(
-            service,
-            port,
-            command.arg(port.to_string()),
-            "running on http",
-        )
-    }
-
-    /// `tools_client.py`: FastMCP's client, which calls the tool once.
-    #[must_use]
-    pub fn tools_client(&self, service: &str, tools: &Server) -> Process {
-        let mut command = self.python(service, "tools_client.py");
-        Process::spawn(service, command.arg(tools.url("/mcp")))
-    }
-
-    /// A LiteLLM proxy before the model server.
-    #[must_use]
-    pub fn litellm(&self, service: &str, model: &Server) -> Server {
-        let port = free_port();
-        let litellm = python().with_file_name("litellm");
-        let mut command = self.command(service, litellm);
-        command
-            .arg("--config")
-            .arg(directory().join("litellm.yaml"))
-            .args(["--host", "127.0.0.1", "--port", &port.to_string()])
-            .env("MODEL_URL", model.url("/v1"))
-            .env("LITELLM_MASTER_KEY", MODEL_API_KEY)
-            // It must not ask the network for anything.
-            .env("LITELLM_LOCAL_MODEL_COST_MAP", "True")
-            .env("NO_PROXY", "*");
-        Server::start(service, port, &mut command, "running on http")
-    }
-
-    /// `agent.py`: the AI agent.
-    #[must_use]
-    pub fn agent(&self, service: &str, model_api: &Server, tools: &Server) -> Server {
-        let port = free_port();
-        let mut command = self.python(service, "agent.py");
-        command
-            .arg(port.to_string())
-            .env("MODEL_API_URL", model_api.url(""))
-            .env("MODEL_API_KEY", MODEL_API_KEY)
-            .env("MCP_SERVER_URL", tools.url("/mcp"));
-        Server::start(service, port, &mut command, "running on http")
     }
 
     /// `server.js`.

@@ -1,0 +1,143 @@
+//! The agent's counters in the OpenMetrics text format.
+
+use std::fmt;
+use std::sync::Arc;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+
+use super::status::Status;
+
+/// All metrics of the agent about itself: what its stages counted (`kaos_agent_STAGE_WHAT_total`),
+/// what they keep (`kaos_agent_STAGE_WHAT`), how the watch of pods fares, and what the process uses.
+///
+/// # Errors
+/// None that is known: writing to a string does not fail.
+pub fn text(status: &Arc<Status>) -> Result<String, fmt::Error> {
+    let mut registry = Registry::with_prefix("kaos_agent");
+    registry.register_collector(Box::new(Published(Arc::clone(status))));
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry)?;
+    Ok(text)
+}
+
+#[derive(Debug)]
+struct Published(Arc<Status>);
+
+impl Collector for Published {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let published = self.0.published();
+        for (name, value) in published.counters.entries() {
+            counter(&mut encoder, name, *value)?;
+        }
+        for (name, value) in published.levels.entries() {
+            gauge(&mut encoder, name, "Now", *value as f64)?;
+        }
+        if let Some(watch) = self.0.watch() {
+            let connected = f64::from(u8::from(watch.is_connected()));
+            let what = "1 while the API server answers";
+            gauge(&mut encoder, "kubernetes.connected", what, connected)?;
+            let pods = watch.pods() as f64;
+            gauge(
+                &mut encoder,
+                "kubernetes.pods",
+                "Pods that are observed",
+                pods,
+            )?;
+        }
+        process(&mut encoder)
+    }
+}
+
+/// What the process uses, by `/proc`.
+fn process(encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let Ok(stat) = procfs::process::Process::myself().and_then(|process| process.stat()) else {
+        return Ok(());
+    };
+    let ticks = procfs::ticks_per_second() as f64;
+    let cpu_seconds = (stat.utime + stat.stime) as f64 / ticks;
+    let name = encoder.encode_descriptor(
+        "process_cpu_seconds",
+        "Processor time used",
+        None,
+        prometheus_client::metrics::MetricType::Counter,
+    )?;
+    ConstCounter::new(cpu_seconds).encode(name)?;
+    let resident = stat.rss.saturating_mul(procfs::page_size()) as f64;
+    gauge(
+        encoder,
+        "process.resident_memory_bytes",
+        "Resident memory",
+        resident,
+    )
+}
+
+fn counter(encoder: &mut DescriptorEncoder<'_>, name: &str, value: u64) -> fmt::Result {
+    let name = metric_name(name);
+    let encoder = encoder.encode_descriptor(
+        &name,
+        "Counted by the agent",
+        None,
+        prometheus_client::metrics::MetricType::Counter,
+    )?;
+    ConstCounter::new(value).encode(encoder)
+}
+
+fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, what: &str, value: f64) -> fmt::Result {
+    let name = metric_name(name);
+    let encoder = encoder.encode_descriptor(
+        &name,
+        what,
+        None,
+        prometheus_client::metrics::MetricType::Gauge,
+    )?;
+    ConstGauge::new(value).encode(encoder)
+}
+
+fn metric_name(name: &str) -> String {
+    name.replace(['.', '-'], "_")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::health::counters::Counters;
+
+    struct Stage;
+
+    impl Counters for Stage {
+        fn visit(&self, visit: &mut dyn FnMut(&'static str, u64)) {
+            visit("streams.gaps", 2);
+        }
+
+        fn levels(&self, visit: &mut dyn FnMut(&'static str, u64)) {
+            visit("streams.connections", 3);
+        }
+    }
+
+    #[test]
+    fn what_is_counted_and_what_there_is() {
+        let status = Arc::new(Status::new(1, Some(Arc::default())));
+        status.round_ended(2, &[&Stage]);
+        let text = text(&status).expect("it is written to a string");
+        let lines: Vec<_> = text
+            .lines()
+            .filter(|line| !line.starts_with('#') && !line.contains("process"))
+            .collect();
+        assert_eq!(
+            lines,
+            [
+                "kaos_agent_kubernetes_watch_errors_total 0",
+                "kaos_agent_streams_gaps_total 2",
+                "kaos_agent_streams_connections 3.0",
+                "kaos_agent_kubernetes_connected 0.0",
+                "kaos_agent_kubernetes_pods 0.0",
+            ]
+        );
+        assert!(text.contains("\nkaos_agent_process_resident_memory_bytes "));
+        assert!(text.ends_with("# EOF\n"));
+    }
+}

@@ -1,0 +1,195 @@
+//! Pods, told of by hand, with cgroups as the kubelet makes them.
+
+use std::sync::mpsc::Receiver;
+
+use kaos_agent::capture::event::{ContainerInfo, Event, PodInfo, ProcessChange};
+use kaos_agent::capture::live::Live;
+use kaos_agent::capture::pods::{PodNews, PodSender, Pods, channel, unified_hierarchy};
+use kaos_agent::settings::{PodSelection, Selectors};
+
+use crate::support::{Cgroup, Python, Seen, live};
+
+const CONTAINER: &str = "3f5e0a9c7b1d2e4f60718293a4b5c6d7e8f90123456789abcdef0123456789ab";
+
+/// A UID of its own for each test of this run.
+fn uid(test: u32) -> String {
+    format!("{:08x}-0000-4000-8000-{test:012x}", std::process::id())
+}
+
+fn following() -> (Live, PodSender) {
+    let mut live = live(Selectors {
+        pods: Some(PodSelection {
+            node_name: "node".to_owned(),
+            init_containers: false,
+        }),
+        ..Selectors::default()
+    });
+    let (sender, news): (_, Receiver<PodNews>) = channel(live.bell().expect("a descriptor"));
+    let hierarchy = unified_hierarchy().expect("the v2 hierarchy is mounted");
+    live.follow_pods(Pods::new(news, hierarchy, false));
+    (live, sender)
+}
+
+/// A pod's cgroup, and that of its container below it; removed in the other order.
+struct PodCgroups {
+    container: Cgroup,
+    _pod: Cgroup,
+}
+
+impl PodCgroups {
+    /// As the driver `cgroupfs` names them.
+    fn make(uid: &str) -> Self {
+        let root = unified_hierarchy().expect("the v2 hierarchy is mounted");
+        let pod = Cgroup::make(&root, &format!("pod{uid}"));
+        let container = Cgroup::make(&pod.0, CONTAINER);
+        Self {
+            container,
+            _pod: pod,
+        }
+    }
+
+    /// As the driver `systemd` names them.
+    fn make_slice(uid: &str) -> Self {
+        let root = unified_hierarchy().expect("the v2 hierarchy is mounted");
+        let name = format!("kubepods-besteffort-pod{}.slice", uid.replace('-', "_"));
+        let pod = Cgroup::make(&root, &name);
+        let container = Cgroup::make(&pod.0, &format!("cri-containerd-{CONTAINER}.scope"));
+        Self {
+            container,
+            _pod: pod,
+        }
+    }
+}
+
+fn told(uid: &str, info: PodInfo) -> PodNews {
+    PodNews {
+        uid: uid.to_owned(),
+        pod: Some(Box::new(info)),
+    }
+}
+
+fn request(python: &mut Python, path: &str) {
+    python.connect();
+    python.run(&format!("a.send(b'GET /{path}'); b.recv(100)"));
+}
+
+fn is_told_of(seen: &Seen) -> bool {
+    seen.events
+        .iter()
+        .any(|event| matches!(event, Event::Pod(_)))
+}
+
+#[test]
+#[ignore = "kernel: loads programs, needs root"]
+fn a_pod_that_is_known_before_its_container_is_seen_from_its_first_byte() {
+    let uid = uid(1);
+    let (mut live, sender) = following();
+    let mut seen = Seen::default();
+    let mut python = Python::start();
+    request(&mut python, "before");
+    assert!(sender.send(told(&uid, PodInfo::default())));
+    seen.until(&mut live, "news", is_told_of);
+
+    // The kubelet makes the pod's cgroup some hundred milliseconds before the first container's.
+    let root = unified_hierarchy().expect("the v2 hierarchy is mounted");
+    let pod = Cgroup::make(&root, &format!("pod{uid}"));
+    let stranger = Cgroup::make(&root, &format!("pod{}", self::uid(99)));
+    seen.until(&mut live, "end of the ring", |_| true);
+    let container = Cgroup::make(&pod.0, CONTAINER);
+    container.take(python.pid());
+    request(&mut python, "first");
+    let mut other = Python::start();
+    stranger.take(other.pid());
+    request(&mut other, "stranger");
+    request(&mut python, "last");
+    seen.until(&mut live, "requests", |seen| {
+        seen.count_text("GET /last") == 2
+    });
+    assert_eq!(seen.count_text("GET /first"), 2);
+    assert!(!seen.has_text("before") && !seen.has_text("stranger"));
+
+    // Not labelled any more.
+    assert!(sender.send(PodNews {
+        uid: uid.clone(),
+        pod: None
+    }));
+    seen.until(
+        &mut live,
+        "news",
+        |seen| matches!(seen.events.last(), Some(Event::Pod(pod)) if pod.pod.is_none()),
+    );
+    request(&mut python, "unlabelled");
+    // And again: what comes now shows that what came before was not captured.
+    assert!(sender.send(told(&uid, PodInfo::default())));
+    seen.until(&mut live, "news", |seen| {
+        matches!(seen.events.iter().rfind(|event| matches!(event, Event::Pod(_))),
+            Some(Event::Pod(pod)) if pod.pod.is_some())
+    });
+    request(&mut python, "again");
+    seen.until(&mut live, "request", |seen| {
+        seen.count_text("GET /again") == 2
+    });
+    assert!(!seen.has_text("unlabelled"));
+    drop((python, other));
+}
+
+#[test]
+#[ignore = "kernel: loads programs, needs root"]
+fn a_pod_that_runs_already_is_seen_from_when_it_is_told_of() {
+    let uid = uid(2);
+    let cgroups = PodCgroups::make_slice(&uid);
+    let mut python = Python::start();
+    cgroups.container.take(python.pid());
+    let (mut live, sender) = following();
+    let mut seen = Seen::default();
+    request(&mut python, "before");
+    assert!(sender.send(told(&uid, PodInfo::default())));
+    seen.until(&mut live, "description", |seen| {
+        seen.events.iter().any(|event| {
+            matches!(event, Event::Process(process)
+                if matches!(&process.change, ProcessChange::Described(info)
+                    if info.cgroup.ends_with(&format!("cri-containerd-{CONTAINER}.scope"))))
+        })
+    });
+    request(&mut python, "after");
+    seen.until(&mut live, "request", |seen| {
+        seen.count_text("GET /after") == 2
+    });
+    assert!(!seen.has_text("before"));
+    drop(python);
+}
+
+#[test]
+#[ignore = "kernel: loads programs, needs root"]
+fn containers_that_prepare_a_pod_are_left_out() {
+    let uid = uid(3);
+    let (mut live, sender) = following();
+    let mut seen = Seen::default();
+    let init = PodInfo {
+        containers: vec![ContainerInfo {
+            id: Some(CONTAINER.to_owned()),
+            is_init: true,
+            ..ContainerInfo::default()
+        }],
+        ..PodInfo::default()
+    };
+    assert!(sender.send(told(&uid, init)));
+    seen.until(&mut live, "news", is_told_of);
+    let cgroups = PodCgroups::make(&uid);
+    seen.until(&mut live, "end of the ring", |_| true);
+    let main = Cgroup::make(
+        cgroups.container.0.parent().expect("the pod's"),
+        &CONTAINER.replace('3', "4"),
+    );
+    let mut preparing = Python::start();
+    cgroups.container.take(preparing.pid());
+    request(&mut preparing, "preparing");
+    let mut python = Python::start();
+    main.take(python.pid());
+    request(&mut python, "main");
+    seen.until(&mut live, "request", |seen| {
+        seen.count_text("GET /main") == 2
+    });
+    assert!(!seen.has_text("preparing"));
+    drop((python, preparing));
+}

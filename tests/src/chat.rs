@@ -1,0 +1,138 @@
+//! Chat completions of agents: what their user asks and sees.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::DEADLINE;
+use crate::workloads::Server;
+
+/// What the user of an agent asks.
+#[derive(Debug, Clone)]
+pub struct Question {
+    /// What the agent's model answers, turn by turn: `workloads/python/scripted/script.py`.
+    pub script: Value,
+    /// Whether the answer is to be streamed.
+    pub stream: bool,
+    /// Headers beside those of any JSON request, as curl takes them.
+    pub headers: Vec<String>,
+}
+
+impl Question {
+    /// To be answered as a whole.
+    #[must_use]
+    pub fn new(script: Value) -> Self {
+        Self {
+            script,
+            stream: false,
+            headers: Vec::new(),
+        }
+    }
+
+    /// To be answered as a stream.
+    #[must_use]
+    pub fn streamed(self) -> Self {
+        Self {
+            stream: true,
+            ..self
+        }
+    }
+
+    /// With this header.
+    #[must_use]
+    pub fn with_header(mut self, header: &str) -> Self {
+        self.headers.push(header.to_owned());
+        self
+    }
+
+    /// The body of the request.
+    #[must_use]
+    pub fn body(&self) -> String {
+        let message = json!({"role": "user", "content": self.script.to_string()});
+        json!({"model": "agent", "messages": [message], "stream": self.stream}).to_string()
+    }
+}
+
+/// What the user gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// The text of the answer; of a stream all its pieces, one after the other.
+    pub text: String,
+}
+
+/// Asks and waits for the answer.
+///
+/// # Panics
+/// None comes, or something that is no answer.
+#[must_use]
+pub fn ask(agent: &Server, question: &Question) -> Answer {
+    let mut command = Command::new("curl");
+    command
+        .args(["--silent", "--show-error"])
+        .args(["--max-time", &DEADLINE.as_secs().to_string()])
+        .args(["--write-out", "\\n%{http_code}", "--data-binary", "@-"])
+        .args(["--header", "content-type: application/json"]);
+    for header in &question.headers {
+        command.args(["--header", header]);
+    }
+    let mut curl = command
+        .arg(agent.url("/v1/chat/completions"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("curl starts");
+    let mut stdin = curl.stdin.take().expect("it is piped");
+    stdin
+        .write_all(question.body().as_bytes())
+        .expect("curl reads its input");
+    drop(stdin);
+    let output = curl.wait_with_output().expect("curl is our child");
+    assert!(output.status.success(), "curl failed ({})", output.status);
+    let output = String::from_utf8(output.stdout).expect("answers are UTF-8");
+    let (body, status) = output.rsplit_once('\n').expect("curl writes the status");
+    Answer {
+        status: status.parse().expect("a status is a number"),
+        text: if question.stream {
+            streamed_text(body)
+        } else {
+            whole_text(body)
+        },
+    }
+}
+
+/// The text of a chat completion; the body as it is where it is none.
+fn whole_text(body: &str) -> String {
+    let answer: Value = serde_json::from_str(body).unwrap_or_default();
+    let text = answer.pointer("/choices/0/message/content");
+    text.and_then(Value::as_str).unwrap_or(body).to_owned()
+}
+
+/// The text of a stream of chat completion chunks.
+fn streamed_text(body: &str) -> String {
+    body.lines()
+        .filter_map(|line| line.strip_prefix("data: "))
+        .filter_map(|data| serde_json::from_str::<Value>(data).ok())
+        .filter_map(|chunk| {
+            let text = chunk.pointer("/choices/0/delta/content")?;
+            Some(text.as_str()?.to_owned())
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_found() {
+        let whole = r#"{"choices": [{"message": {"content": "hello"}}]}"#;
+        assert_eq!(whole_text(whole), "hello");
+        assert_eq!(whole_text("Bad Gateway"), "Bad Gateway");
+        let stream = "data: {\"choices\": [{\"delta\": {\"content\": \"a \"}}]}\n\n\
+                      data: {\"choices\": [{\"delta\": {\"content\": \"b\"}}]}\n\ndata: [DONE]\n\n";
+        assert_eq!(streamed_text(stream), "a b");
+    }
+}
