@@ -106,7 +106,11 @@ mod steps {
             agent("serve s P h=T/a op=chat; end s; call c P op=chat ago=1; end c; wait 200");
         assert_eq!(
             lines,
-            ["s T:a remote off", "loop T:a remote ok", "c #c:- [inference]"]
+            [
+                "s T:a remote off",
+                "loop T:a remote ok",
+                "c #c:- [inference]"
+            ]
         );
     }
 }
@@ -555,6 +559,9 @@ mod who_is_an_agent {
     fn a_fresh_header_is_that_of_an_sdk() {
         let lines =
             agent("serve s P h=T/a op=chat; call c P h=T/b op=chat; end c; end s; wait 200");
-        assert_eq!(lines, ["s T:a remote off", "loop T:a remote ok", "c T:b [model]"]);
+        assert_eq!(
+            lines,
+            ["s T:a remote off", "loop T:a remote ok", "c T:b [model]"]
+        );
     }
 }
