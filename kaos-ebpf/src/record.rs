@@ -122,6 +122,8 @@ pub enum Change {
     PeerFinished = 4,
     /// This end sent its FIN, or closed.
     Closed = 5,
+    /// The socket of a TLS connection is known now, and was not when its last bytes were told.
+    Connected = 6,
 }
 
 /// A change in the life of a connection.

@@ -19,6 +19,7 @@ use super::records::{ProcessNews, Record, parse};
 use super::release;
 use super::ring::{Bell, Waiter};
 use super::selection;
+use super::tls;
 use super::uprobes::mappings::MappingWatch;
 use super::uprobes::{FINDERS, Uprobes};
 use crate::health::counters::Counters;
@@ -53,6 +54,8 @@ pub struct Live {
     found_running: Vec<Pid>,
     /// Candidates turned down, whose records may still be in the ring; until it is empty.
     rejected: FxHashSet<Pid>,
+    /// Read, and not told yet: see [`tls::hold_back`].
+    held: Vec<Event>,
     clock: Clock,
     last_housekeeping: Option<Instant>,
     told_lost: u64,
@@ -109,6 +112,7 @@ impl Live {
             described: FxHashSet::default(),
             found_running: Vec::new(),
             rejected: FxHashSet::default(),
+            held: Vec::new(),
             clock: Clock::default(),
             last_housekeeping: None,
             told_lost: 0,
@@ -135,6 +139,7 @@ impl Live {
     /// forked by a selected process is the kernel's part.
     fn select_running(&mut self) -> Result<(), CannotTrace> {
         let Selection::Matching(selectors) = &self.selection else {
+            self.probe_running();
             return Ok(());
         };
         let mut selected = FxHashSet::default();
@@ -161,6 +166,17 @@ impl Live {
         }
         self.found_running.sort_unstable();
         Ok(())
+    }
+
+    /// Where all processes are selected, each is when it first uses a socket. That is too late for
+    /// those that use TLS already.
+    fn probe_running(&mut self) {
+        for pid in processes::all().filter(|pid| *pid != std::process::id()) {
+            let uses_tls = self.uprobes.started(pid, &mut self.kernel);
+            if !uses_tls || self.kernel.select(pid).is_err() {
+                self.uprobes.ended(pid);
+            }
+        }
     }
 
     fn housekeeping(&mut self, events: &mut Vec<Event>) {
@@ -276,17 +292,22 @@ impl FrontEnd for Live {
     }
 
     fn read(&mut self, most: usize, events: &mut Vec<Event>) -> bool {
+        events.append(&mut self.held);
         self.housekeeping(events);
         self.uprobes.collect();
         self.news_of_pods(events);
         // Before their data, since one may be killed before that is read.
         for pid in std::mem::take(&mut self.found_running) {
+            if !self.uprobes.follows(pid) {
+                self.uprobes.started(pid, &mut self.kernel);
+            }
             self.describe(pid, monotonic(), events);
         }
         for _ in 0..most {
             let Some(item) = self.kernel.ring().next() else {
                 self.rejected.clear();
                 self.uprobes.settle(&mut self.kernel);
+                self.held = tls::hold_back(events, monotonic());
                 return false;
             };
             let record = parse(&item);
@@ -308,6 +329,9 @@ impl FrontEnd for Live {
                 {
                     self.describe(connection.pid, connection.at, events);
                     events.push(Event::Connection(connection));
+                }
+                Some(Record::Connected(socket, endpoints)) => {
+                    tls::connected(events, socket, endpoints);
                 }
                 Some(_) => self.counters.rejected_records += 1,
                 None => self.counters.unreadable_records += 1,

@@ -19,6 +19,8 @@ pub enum Record {
     Data(Data),
     /// A connection changed.
     Connection(ConnectionEvent),
+    /// The ends of a TLS connection are known now, and were not when its last bytes were told.
+    Connected(SocketId, Endpoints),
     /// A process changed.
     Process(ProcessNews),
     /// A cgroup was made.
@@ -56,7 +58,7 @@ pub fn parse(bytes: &[u8]) -> Option<Record> {
     if header.kind == Kind::Data as u16 {
         data(bytes).map(Record::Data)
     } else if header.kind == Kind::Connection as u16 {
-        connection(bytes).map(Record::Connection)
+        connection(bytes)
     } else if header.kind == Kind::Process as u16 {
         process(bytes).map(Record::Process)
     } else if header.kind == Kind::Cgroup as u16 {
@@ -90,10 +92,15 @@ fn data(bytes: &[u8]) -> Option<Data> {
     })
 }
 
-fn connection(bytes: &[u8]) -> Option<ConnectionEvent> {
+fn connection(bytes: &[u8]) -> Option<Record> {
     let record: ConnectionRecord = read(bytes)?;
     let errno = i32::try_from(record.errno).ok()?;
+    let socket = SocketId(record.socket.cookie);
+    let endpoints = endpoints(&record.socket)?;
     let change = match record.change {
+        change if change == Change::Connected as u32 => {
+            return Some(Record::Connected(socket, endpoints));
+        }
         change if change == Change::Connecting as u32 => ConnectionChange::Connecting,
         change if change == Change::ConnectFailed as u32 => {
             ConnectionChange::ConnectFailed { errno }
@@ -103,13 +110,13 @@ fn connection(bytes: &[u8]) -> Option<ConnectionEvent> {
         change if change == Change::Closed as u32 => ConnectionChange::Closed,
         _ => return None,
     };
-    Some(ConnectionEvent {
+    Some(Record::Connection(ConnectionEvent {
         at: record.header.at,
         pid: record.header.pid,
-        socket: SocketId(record.socket.cookie),
-        endpoints: endpoints(&record.socket)?,
+        socket,
+        endpoints,
         change,
-    })
+    }))
 }
 
 fn process(bytes: &[u8]) -> Option<ProcessNews> {

@@ -7,6 +7,7 @@ use kaos_ebpf::settings::{SYSCALL_NUMBERS, defaults};
 
 use super::connections::Connection;
 use super::payload::Scratch;
+use super::tls::carriers::Neighbours;
 use super::tls::{Call, TlsKey};
 
 /// Records for user space.
@@ -47,6 +48,11 @@ pub static TLS_CONNECTIONS: LruHashMap<TlsKey, Connection> =
 /// Calls of TLS functions by thread.
 #[map]
 pub static TLS_CALLS: HashMap<u32, Call> = HashMap::with_max_entries(defaults::TLS_CALLS, 0);
+
+/// By thread: halves of TLS connections whose other half is looked for.
+#[map]
+pub static TLS_NEIGHBOURS: LruHashMap<u32, Neighbours> =
+    LruHashMap::with_max_entries(defaults::TLS_CALLS, 0);
 
 /// `BufferShape` by syscall number of this architecture, 0 for none.
 #[map]

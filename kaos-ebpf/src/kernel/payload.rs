@@ -26,6 +26,7 @@ use super::registers::Arguments;
 use super::ring::output;
 use super::settings::setting;
 use super::states::{RCV_SHUTDOWN, TCP_ESTABLISHED, TCP_FIN_WAIT1, TCP_FIN_WAIT2};
+use super::tls::carriers;
 
 const MSG_PEEK: i32 = 0x2;
 const MSG_TRUNC: i32 = 0x20;
@@ -65,7 +66,7 @@ pub fn operation(socket: u64, result: i32, message_flags: i32, sent: bool) -> Op
         None => enter(socket, key, task.pid)?,
     };
     if connection.state & MUTED != 0 {
-        return None;
+        return carriers::moved_encrypted(connection, task, sent, result as u32);
     }
     let mut operation = Operation {
         sent,
@@ -412,11 +413,11 @@ pub fn foreign(first: u64, length: u32) -> bool {
 
 /// The pieces of user memory that a syscall moves bytes from or to.
 #[repr(C)]
-struct Pieces {
+pub struct Pieces {
     /// What is left of the current piece.
-    base: u64,
+    pub base: u64,
     /// Its length.
-    length: u32,
+    pub length: u32,
     /// The next `iovec`.
     vector: u64,
     /// How many are left there.
@@ -426,7 +427,7 @@ struct Pieces {
 impl Pieces {
     /// Goes to the next piece; false where there is none or it cannot be read.
     #[inline(always)]
-    fn next(&mut self) -> bool {
+    pub fn next(&mut self) -> bool {
         if self.left == 0 {
             return false;
         }
@@ -459,7 +460,7 @@ impl Pieces {
 
 /// Where the running syscall's buffer is; `None` for those that have none that we can read.
 #[inline(always)]
-fn user_buffer() -> Option<Pieces> {
+pub fn user_buffer() -> Option<Pieces> {
     // SAFETY: the verifier knows both helpers.
     let registers = unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) } as u64;
     let arguments = Arguments::read(registers)?;

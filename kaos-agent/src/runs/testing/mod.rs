@@ -14,7 +14,7 @@ use crate::exchanges::exchange::{
     Actor, Body, Exchange, ExchangeId, HttpVersion, Outcome, Request, Response, Role,
 };
 use crate::identity::agent::AgentSettings;
-use crate::identity::service::{Batching, MetricReading, Sampler, Service};
+use crate::identity::service::{Batching, BesideSdk, MetricReading, Sampler, Service};
 use crate::time::Nanos;
 
 /// Nanoseconds of a millisecond.
@@ -34,6 +34,7 @@ pub fn service(name: &str) -> Service {
         http_client_spans: true,
         excluded_urls: Vec::new(),
         agent: AgentSettings::default(),
+        beside_sdk: BesideSdk::Complement,
     }
 }
 

@@ -12,9 +12,10 @@
 //! | `end s [options]` | it is over: see [`meanings`](super::meanings) |
 //! | `fail c P [ms] [to=ADDRESS]` | `P` could not connect, which took so long |
 //! | `exit P` | the process is gone |
+//! | `exports P` | it exports spans |
 //! | `wait N` | so many milliseconds go by |
 //! | `clock N` | the wall clock is now so many seconds ahead of the monotonic one |
-//! | `service P settings` | `excluded=REGEX`, `server=off`, `client=off`, `sampler=NAME`, `agent=NAME`, `model=URL`, `tools=URL`, `peer=URL` |
+//! | `service P settings` | `excluded=REGEX`, `server=off`, `client=off`, `sampler=NAME`, `sdk=MODE`, `agent=NAME`, `model=URL`, `tools=URL`, `peer=URL` |
 //!
 //! Options: `@x` names the connection (two ends of one name are joined; without it an exchange has
 //! one of its own), `h=T/a` sends the traceparent of trace `T` and span `a`, sampled (`h=T/a/00`:
@@ -42,7 +43,7 @@ use crate::exchanges::exchange::{Actor, ConnectFailure, ExchangeEvent, ExchangeI
 use crate::exchanges::meaning::Operation;
 use crate::exchanges::rpc::mcp::{McpKind, McpMessage, McpRequest};
 use crate::identity::agent::Authority;
-use crate::identity::service::{Sampler, Service};
+use crate::identity::service::{BesideSdk, Sampler, Service};
 use crate::runs::cause::{CauseSource, OneInFlight};
 use crate::runs::counters::RunCounters;
 use crate::runs::ids::Ids;
@@ -198,6 +199,10 @@ impl<S: CauseSource> Stage<S> {
                     errno: libc::ECONNREFUSED,
                 };
                 self.push(ExchangeEvent::ConnectFailed(failure));
+            }
+            ["exports", process] => {
+                let pid = self.pid(process);
+                self.runs.exports_spans(pid, &self.services[&pid]);
             }
             ["exit", process] => {
                 let (pid, at) = (self.pid(process), self.now);
@@ -475,6 +480,8 @@ fn set(service: &mut Service, setting: &str) {
         ("sampler", "always_on") => service.sampler = Sampler::AlwaysOn,
         ("sampler", "always_off") => service.sampler = Sampler::AlwaysOff,
         ("sampler", "parentbased_always_off") => service.sampler = Sampler::ParentBasedAlwaysOff,
+        ("sdk", "always") => service.beside_sdk = BesideSdk::Always,
+        ("sdk", "never") => service.beside_sdk = BesideSdk::Never,
         _ => panic!("no such setting: {setting}"),
     }
 }

@@ -559,9 +559,23 @@ mod who_is_an_agent {
     fn a_fresh_header_is_that_of_an_sdk() {
         let lines =
             agent("serve s P h=T/a op=chat; call c P h=T/b op=chat; end c; end s; wait 200");
+        assert!(lines.is_empty(), "{lines:?}");
+    }
+
+    #[test]
+    fn an_sdk_that_shows_itself_later_leaves_what_was_told() {
+        let lines = agent(
+            "serve s P h=T/a op=chat; call c P op=chat; end c; exports P; \
+             call d P op=chat,messages=2; end d; end s; wait 200",
+        );
         assert_eq!(
             lines,
-            ["s T:a remote off", "loop T:a remote ok", "c T:b [model]"]
+            [
+                "loop T:a remote ok",
+                "c T:step1 [inference]",
+                "step1 T:loop ok 3-8",
+                "d T:a off",
+            ]
         );
     }
 }

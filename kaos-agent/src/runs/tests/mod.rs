@@ -2,6 +2,7 @@
 
 mod agents;
 mod any_input;
+mod beside;
 mod parents;
 mod told;
 mod waiting;

@@ -33,7 +33,7 @@ mod meanings_that_come_later {
                 "s T:a remote [tools/call add]",
             ),
             (
-                "call c P h=T/a later; understood c m=U/b; end c",
+                "service P sdk=always; call c P h=T/a later; understood c m=U/b; end c",
                 "c U:b [tools/call add]",
             ),
             (
