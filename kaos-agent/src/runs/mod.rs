@@ -23,6 +23,7 @@
 
 pub mod agents;
 pub mod beside;
+pub mod causality;
 pub mod cause;
 pub mod counters;
 pub mod forwarding;
@@ -48,7 +49,7 @@ use std::sync::Arc;
 use hashlink::LinkedHashMap;
 use rustc_hash::{FxBuildHasher, FxHashMap};
 
-use crate::capture::event::Pid;
+use crate::capture::event::{ContextEvent, Pid};
 use crate::exchanges::exchange::{
     ConnectFailure, Exchange, ExchangeEvent, ExchangeId, Request, Role,
 };
@@ -57,7 +58,8 @@ use crate::identity::service::Service;
 use crate::time::{Nanos, WallOffset};
 use agents::{Agents, Outgoing, Tracing};
 use beside::{Beside, Share};
-use cause::{Call, Cause, CauseSource, OneInFlight};
+use causality::Causality;
+use cause::{Call, Cause, CauseSource};
 use counters::RunCounters;
 use forwarding::{Forwarding, Forwards};
 use join::{ClientEnd, JoinKey, Joins, ServerEnd};
@@ -109,7 +111,7 @@ struct Begun {
 
 /// Stage 5.
 #[derive(Debug)]
-pub struct Runs<Source = OneInFlight> {
+pub struct Runs<Source = Causality> {
     limits: Limits,
     source: Source,
     traces: Traces,
@@ -126,11 +128,11 @@ pub struct Runs<Source = OneInFlight> {
 }
 
 impl Runs {
-    /// With the source of causes that needs nothing but the exchanges. A live agent takes a random
-    /// seed, a replay a fixed one: the same input and seed give the same output.
+    /// With the source of causes that knows what ran. A live agent takes a random seed, a replay a
+    /// fixed one: the same input and seed give the same output.
     #[must_use]
     pub fn new(limits: Limits, seed: u64) -> Self {
-        Self::with_source(limits, seed, OneInFlight::default())
+        Self::with_source(limits, seed, Causality::default())
     }
 }
 
@@ -158,10 +160,21 @@ impl<Source: CauseSource> Runs<Source> {
         self.clock = offset;
     }
 
+    /// The source of causes.
+    #[must_use]
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
     /// What was seen, decided, and given up.
     #[must_use]
     pub fn counters(&self) -> &RunCounters {
         &self.traces.counters
+    }
+
+    /// Something happened to the contexts of a Python process.
+    pub fn context(&mut self, event: &ContextEvent) {
+        self.source.context(event);
     }
 
     /// Something happened; appends the spans that are finished by it.
@@ -182,6 +195,11 @@ impl<Source: CauseSource> Runs<Source> {
             }
             ExchangeEvent::Responding { actor, .. } => self.ask_again(actor.pid, out),
             ExchangeEvent::Ended(exchange) => {
+                let request = &exchange.request;
+                if request.role == Role::Server && exchange.response.is_none() {
+                    // Nobody needs to wait for its response any more.
+                    self.ask_again(request.actor.pid, out);
+                }
                 self.ended(Arc::from(exchange), out);
             }
             ExchangeEvent::ConnectFailed(failure) => self.connect_failed(failure, services, out),
@@ -534,7 +552,7 @@ impl<Source: CauseSource> Runs<Source> {
         self.put_call(outgoing, above, out);
     }
 
-    /// A request of this process is responded to: what caused its calls may be known now.
+    /// A request of this process is responded to, or over: what caused its calls may be known now.
     fn ask_again(&mut self, pid: Pid, out: &mut Vec<FinishedSpan>) {
         let calls = self.asking.values().map(|(outgoing, _)| outgoing);
         let calls = calls.filter(|outgoing| outgoing.call.actor.pid == pid);

@@ -172,7 +172,7 @@ pub fn ended(
                     "steps" => Notice::MaxSteps,
                     _ => panic!("no such notice: {notice}"),
                 };
-                model.notice = Some(notice.clone());
+                model.notice = Some(notice);
                 a2a.notice = Some(notice);
             }
             ("session", session) => mcp.session_id = Some(session.to_owned()),

@@ -327,11 +327,11 @@ mod tools {
 
     #[test]
     fn a_tool_in_the_process_is_an_event() {
-        let lines = agent(&format!(
+        let lines = agent(
             "serve s P h=T/a op=chat; call c P op=chat; end c asks=add#1+now#2; \
              call t P op=mcp,tools/call,tool=add; end t; \
-             call d P op=chat,messages=4,results=1+2!; end d; end s; wait 200"
-        ));
+             call d P op=chat,messages=4,results=1+2!; end d; end s; wait 200",
+        );
         assert_eq!(lines[3], "step1 T:loop ok 3-7 local=now!");
     }
 
@@ -574,7 +574,7 @@ mod who_is_an_agent {
                 "loop T:a remote ok",
                 "c T:step1 [inference]",
                 "step1 T:loop ok 3-8",
-                "d T:a off",
+                "d T:a remote off",
             ]
         );
     }
