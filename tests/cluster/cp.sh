@@ -1,15 +1,11 @@
 #!/bin/bash
 # cp.sh start|stop : the control plane: etcd, kube-apiserver, kube-controller-manager, kube-scheduler, on $BIND.
+# cp.sh kill-apiserver|start-apiserver : the API server alone.
 set -eu
 . "$(dirname "$0")/lib.sh"
 BIND=${BIND:-$NIP}
 export KUBECONFIG=$PKI/admin.kubeconfig
-case ${1:-start} in
-start)
-  mkdir -p $L $PIDS; s=$(date +%s%N)
-  [ -f $PKI/admin.kubeconfig ] || "$C/pki.sh" $PKI $NODE $BIND
-  start etcd $ETCD --data-dir $R/etcd --listen-client-urls http://127.0.0.1:12379 --advertise-client-urls http://127.0.0.1:12379 \
-     --listen-peer-urls http://127.0.0.1:0 --unsafe-no-fsync --log-level warn
+apiserver() {
   start apiserver $K/kube-apiserver --etcd-servers=http://127.0.0.1:12379 \
     --bind-address=$BIND --secure-port=16443 --advertise-address=$BIND \
     --tls-cert-file=$PKI/apiserver.crt --tls-private-key-file=$PKI/apiserver.key --client-ca-file=$PKI/ca.crt \
@@ -26,6 +22,14 @@ start)
     alive etcd || { echo "etcd died"; tail -5 $L/etcd.log; exit 1; }
     alive apiserver || { echo "apiserver died"; tail -5 $L/apiserver.log; exit 1; }
     curl -sf --cacert $PKI/ca.crt --cert $PKI/admin.crt --key $PKI/admin.key https://$BIND:16443/readyz >/dev/null 2>&1 && break; sleep 0.1; done
+}
+case ${1:-start} in
+start)
+  mkdir -p $L $PIDS; s=$(date +%s%N)
+  [ -f $PKI/admin.kubeconfig ] || "$C/pki.sh" $PKI $NODE $BIND
+  start etcd $ETCD --data-dir $R/etcd --listen-client-urls http://127.0.0.1:12379 --advertise-client-urls http://127.0.0.1:12379 \
+     --listen-peer-urls http://127.0.0.1:0 --unsafe-no-fsync --log-level warn
+  apiserver
   echo "readyz after $(( ($(date +%s%N)-s)/1000000 )) ms"
   start kcm $K/kube-controller-manager --kubeconfig=$PKI/kcm.kubeconfig --authentication-kubeconfig=$PKI/kcm.kubeconfig --authorization-kubeconfig=$PKI/kcm.kubeconfig \
     --bind-address=127.0.0.1 --leader-elect=false --use-service-account-credentials=true \
@@ -34,5 +38,7 @@ start)
   start scheduler $K/kube-scheduler --kubeconfig=$PKI/scheduler.kubeconfig --authentication-kubeconfig=$PKI/scheduler.kubeconfig --authorization-kubeconfig=$PKI/scheduler.kubeconfig \
     --bind-address=127.0.0.1 --leader-elect=false
   ;;
+start-apiserver) apiserver;;
+kill-apiserver) kill -9 $(cat $PIDS/apiserver); stopone apiserver;;
 stop) for n in scheduler kcm apiserver etcd; do alive $n && kill -9 $(cat $PIDS/$n); stopone $n; done;;
 esac

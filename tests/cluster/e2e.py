@@ -19,7 +19,7 @@ CHART = HERE.parent.parent / "charts/kaos"
 SYSTEM = "kaos-system"
 RELEASE = "kaos"
 AGENT = f"{RELEASE}-node-agent"
-"""Long: other work may keep both cores busy."""
+# Seconds; long, since other work may keep both cores busy.
 PATIENCE = 300
 VALUES = [
     "agent.image.repository=localhost/kaos-node-agent",
@@ -31,14 +31,14 @@ VALUES = [
     "defaultImages.agent=localhost/kaos-workloads/agent:1",
     "defaultImages.litellm=localhost/kaos-workloads/litellm:1",
 ]
-"""Deployments of team.yaml with the service names that the operator gives them."""
+# Deployments of team.yaml with the service names that the operator gives them.
 SERVICES = {
     "agent-supervisor": "supervisor",
     "agent-worker": "worker",
     "mcpserver-tools": "tools",
     "modelapi-models": "models",
 }
-"""Exactly the chart's, as bits of /proc/PID/status (linux/capability.h)."""
+# Exactly the chart's, as bits of /proc/PID/status (linux/capability.h).
 CAPABILITIES = {"DAC_READ_SEARCH": 2, "SYS_PTRACE": 19, "PERFMON": 38, "BPF": 39, "CHECKPOINT_RESTORE": 40}
 
 
@@ -117,14 +117,19 @@ def traces():
     return found
 
 
-def ask(script):
+def service_url():
+    address = kubectl("-n", "team", "get", "service", "agent-supervisor", "-o", "jsonpath={.spec.clusterIP}")
+    return f"http://{address}:8000"
+
+
+def ask(script, url=None):
     """Asks the supervisor what its model answers with this script (tests/workloads/python/scripted)."""
     message = {"role": "user", "content": json.dumps(script)}
     body = json.dumps({"model": "agent", "messages": [message]})
-    url = "http://" + kubectl("-n", "team", "get", "service", "agent-supervisor", "-o", "jsonpath={.spec.clusterIP}")
+    url = url or service_url()
     # A ready pod is behind its Service only some moments later.
     retry = ["--retry", "60", "--retry-delay", "1", "--retry-connrefused"]
-    answer = run("curl", "-sS", "--max-time", "120", *retry, f"{url}:8000/v1/chat/completions",
+    answer = run("curl", "-sS", "--max-time", "120", *retry, f"{url}/v1/chat/completions",
                  "-H", "content-type: application/json", "-d", "@-", text=body)
     return json.loads(answer)["choices"][0]["message"]["content"]
 
@@ -305,6 +310,31 @@ def delete():
     check_resources(ask_until_whole(set(SERVICES.values()), "deleted"))
 
 
+def without_api_server():
+    """The agent goes on with the pods that it knows, says so, and catches up."""
+    address = pods(SYSTEM, "app.kubernetes.io/name=kaos-node-agent")[0]["status"]["podIP"]
+    service = service_url()
+
+    def readyz():
+        return run("curl", "-sS", "--max-time", "5", f"http://{address}:9464/readyz", check=False)
+
+    assert readyz() == "ok", readyz()
+    _, before = newest(set(SERVICES.values()))
+    run(str(HERE / "cp.sh"), "kill-apiserver")
+    try:
+        eventually("/readyz tells of it", lambda: "the API server does not answer" in readyz())
+        assert ask(delegation("alone"), service) == "alone"
+    finally:
+        run(str(HERE / "cp.sh"), "start-apiserver")
+    eventually("/readyz tells that it is back", lambda: readyz() == "ok")
+    eventually("the trace of what was asked meanwhile", lambda: newest(set(SERVICES.values()))[1] > before)
+    pod = pod_of("worker")["metadata"]["name"]
+    kubectl("-n", "team", "delete", "pod", pod)
+    wait_for_rollouts("team", ["agent-worker"])
+    check_resources(ask_until_whole(set(SERVICES.values()), "caught up"))
+    say("the API server was away: the agent went on, said so, and caught up")
+
+
 def uninstall(objects):
     kubectl("delete", "-f", str(HERE / "team.yaml"), "--wait=true")
     run("helm", "uninstall", RELEASE, "-n", SYSTEM, "--wait", "--cascade", "foreground", f"--timeout={PATIENCE}s")
@@ -331,6 +361,7 @@ def main(images):
         roll()
         relabel()
         delete()
+        without_api_server()
         uninstall(objects)
     finally:
         if "KAOS_KEEP_CLUSTER" not in os.environ:

@@ -14,6 +14,9 @@ pub struct Options {
     keep: bool,
 }
 
+/// Its name among the tests.
+pub const NAME: &str = "e2e";
+
 /// Builds, makes the images and runs the test.
 ///
 /// # Errors
@@ -22,6 +25,18 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     if let Some(reason) = why_not()? {
         bail!("{reason}");
     }
+    Ok(if passes(options.keep)? {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// The same, where [`why_not`] has no reason.
+///
+/// # Errors
+/// A build fails, or an image cannot be made.
+pub fn passes(keep: bool) -> Result<bool> {
     let script = |name: &str| paths::root().join("tests/cluster").join(name);
     let mut archives: Vec<_> = images::make("e2e", true)?
         .into_iter()
@@ -36,18 +51,14 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     )?;
     archives.push(workloads);
     let mut test = Command::new("python3");
-    test.arg(script("e2e.py")).args(archives);
-    if options.keep {
+    test.arg("-B").arg(script("e2e.py")).args(archives);
+    if keep {
         test.env("KAOS_KEEP_CLUSTER", "1");
     }
     let status = test
         .status()
         .with_context(|| format!("cannot start {}", command::line(&test)))?;
-    Ok(if status.success() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(status.success())
 }
 
 /// What keeps this test from running here.

@@ -1,7 +1,5 @@
 //! `cargo xtask images`: images of the operator and the node agent from the local build, without
 //! Docker and without a registry.
-//!
-//! `images/*.Dockerfile` make the same with Docker.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -64,7 +62,8 @@ pub fn run(options: &Options) -> Result<ExitCode> {
 /// # Errors
 /// As [`run`].
 pub fn make(tag: &str, debug: bool) -> Result<Vec<(String, PathBuf)>> {
-    let mut build = toolchain::cargo(&["build", "--package=kaos-agent", "--package=kaos-operator"])?;
+    let mut build =
+        toolchain::cargo(&["build", "--package=kaos-agent", "--package=kaos-operator"])?;
     if !debug {
         build.arg("--release");
     }

@@ -26,16 +26,15 @@ const PROGRAMS: &[&str] = &["kube-apiserver", "kube-controller-manager"];
 /// And for a node.
 const NODE_PROGRAMS: &[&str] = &["kube-scheduler", "kubelet", "kube-proxy", "kubectl"];
 /// What keeps the namespaces of a pod open: a program that waits for ever.
-const PAUSE: &str = "package main\n\nimport \"syscall\"\n\nfunc main() {\n\tfor {\n\t\tsyscall.Pause()\n\t}\n}\n";
+const PAUSE: &str =
+    "package main\n\nimport \"syscall\"\n\nfunc main() {\n\tfor {\n\t\tsyscall.Pause()\n\t}\n}\n";
 
 /// The steps. The first takes minutes.
 pub const STEPS: &[Step] = &[
     Step {
         name: "kubernetes",
         what: "kube-apiserver, kube-controller-manager",
-        missing: |machine| {
-            absent(kubernetes_programs(&machine.cache, PROGRAMS))
-        },
+        missing: |machine| absent(kubernetes_programs(&machine.cache, PROGRAMS)),
         action: Action::User(|machine| build_kubernetes(machine, PROGRAMS)),
     },
     Step {
@@ -69,7 +68,13 @@ pub const NODE_STEPS: &[Step] = &[
         missing: |machine| absent([coredns(&machine.cache)]),
         action: Action::User(|machine| {
             let package = "github.com/coredns/coredns";
-            build_module(machine, "coredns", package, COREDNS, &coredns(&machine.cache))
+            build_module(
+                machine,
+                "coredns",
+                package,
+                COREDNS,
+                &coredns(&machine.cache),
+            )
         }),
     },
     Step {
@@ -104,7 +109,9 @@ pub fn is_there() -> Result<bool> {
 pub fn node_is_there() -> Result<bool> {
     let machine = Machine::look()?;
     let steps = STEPS.iter().chain(NODE_STEPS);
-    Ok(steps.map(|step| (step.missing)(&machine)).all(|missing| missing.is_empty()))
+    Ok(steps
+        .map(|step| (step.missing)(&machine))
+        .all(|missing| missing.is_empty()))
 }
 
 fn kubernetes_programs(cache: &Path, programs: &[&str]) -> Vec<PathBuf> {

@@ -19,8 +19,8 @@ use anyhow::Result;
 pub use self::cluster::{is_there as cluster_is_there, node_is_there};
 use self::machine::Machine;
 pub use self::root::{is_root, prefix as root_prefix};
-pub use self::steps::{bpf_linker, python};
 use self::steps::{Action, STEPS, Step};
+pub use self::steps::{bpf_linker, python};
 
 /// `cargo xtask setup`
 #[derive(Debug, clap::Args)]
@@ -48,10 +48,12 @@ enum Outcome {
 /// # Errors
 /// The machine cannot be looked at: no `rustc`, no home directory.
 pub fn run(options: &Options) -> Result<ExitCode> {
-    Ok(match steps(options.check, options.cluster || options.node, options.node)? {
-        0 => ExitCode::SUCCESS,
-        _ => ExitCode::FAILURE,
-    })
+    Ok(
+        match steps(options.check, options.cluster || options.node, options.node)? {
+            0 => ExitCode::SUCCESS,
+            _ => ExitCode::FAILURE,
+        },
+    )
 }
 
 /// The same for commands that need the results. What could not be brought was printed; we go on,
