@@ -52,6 +52,15 @@ fn a_traced_server() {
     let version = explanation["runtime"]["version"].as_str();
     assert!(version.is_some_and(|version| version.starts_with("3.")));
     assert_eq!(explanation["runtime"]["event_loop"], "uvloop");
+    // Python's `ssl` module, which uvicorn imports.
+    let libraries = explanation["tls"].as_array().expect("a list");
+    let openssl = libraries
+        .iter()
+        .find(|library| library["name"] == "OpenSSL");
+    let sites = openssl.expect("OpenSSL is mapped")["sites"].as_array();
+    let functions = sites.into_iter().flatten().map(|site| &site["function"]);
+    assert!(functions.clone().any(|name| name == "SSL_read"));
+    assert!(functions.clone().any(|name| name == "SSL_write"));
     let settings = &explanation["settings"];
     assert_eq!(settings["service_name"], "shop");
     assert_eq!(settings["traces"]["endpoint"], receiver.grpc_endpoint());

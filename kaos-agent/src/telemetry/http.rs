@@ -81,7 +81,7 @@ fn tell_request(request: &Request, attributes: &mut Attributes) {
     }
     attributes.constant(attribute::URL_SCHEME, request_url.scheme);
     if !request_url.path.is_empty() {
-        attributes.text(attribute::URL_PATH, request_url.path);
+        attributes.text(attribute::URL_PATH, url::path(request_url.path));
     }
     if let Some(query) = request_url.query {
         attributes.text(attribute::URL_QUERY, url::query(query));

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
+use crate::capture::redact::mask_tokens;
 use crate::runs::url::RequestUrl;
 
 /// What stands in the place of a secret.
@@ -37,7 +38,8 @@ const SECRET_ENDINGS: &[&str] = &[
     "token",
 ];
 
-/// The URL with user, password and secret parameters redacted.
+/// The URL with user, password and secret parameters redacted, and what else looks like a secret
+/// masked.
 #[must_use]
 pub fn full(url: &RequestUrl<'_>) -> String {
     let authority = url.authority.unwrap_or_default();
@@ -52,15 +54,28 @@ pub fn full(url: &RequestUrl<'_>) -> String {
         query: query.as_deref(),
         ..*url
     };
-    redacted.to_string()
+    masked(redacted.to_string().into()).into_owned()
 }
 
-/// A query with its secret parameters redacted.
+/// A path with what looks like a secret masked.
+#[must_use]
+pub fn path(path: &str) -> Cow<'_, str> {
+    mask_tokens(path)
+}
+
+fn masked(text: Cow<'_, str>) -> Cow<'_, str> {
+    match mask_tokens(&text) {
+        Cow::Owned(masked) => masked.into(),
+        Cow::Borrowed(_) => text,
+    }
+}
+
+/// A query with its secret parameters redacted, and what else looks like a secret masked.
 #[must_use]
 pub fn query(query: &str) -> Cow<'_, str> {
     let parameters = || query.split_inclusive(['&', ';']);
     if !parameters().any(is_secret) {
-        return Cow::Borrowed(query);
+        return mask_tokens(query);
     }
     let mut redacted = String::with_capacity(query.len());
     for parameter in parameters() {
@@ -72,7 +87,7 @@ pub fn query(query: &str) -> Cow<'_, str> {
             _ => redacted.push_str(parameter),
         }
     }
-    redacted.into()
+    masked(redacted.into())
 }
 
 fn is_secret(parameter: &str) -> bool {
@@ -119,6 +134,17 @@ mod tests {
         ] {
             assert_eq!(query(given), exported);
         }
+    }
+
+    #[test]
+    fn secrets_by_their_shape() {
+        assert_eq!(query("x=sk-abc&api_key=a"), "x=sk-***&api_key=REDACTED");
+        assert_eq!(path("/bot/sk-abc"), "/bot/sk-***");
+        let request = RequestBuilder::get("http://h/bot/sk-abc?x=ghp_abc").build();
+        assert_eq!(
+            full(&RequestUrl::of(&request)),
+            "http://h/bot/sk-***?x=ghp_***"
+        );
     }
 
     #[test]

@@ -266,7 +266,7 @@ fn unset(name: &str) -> Option<String> {
 ///
 /// # Panics
 /// The file in which `cargo xtask test` collects these cannot be written.
-fn skip(reason: &str) {
+pub fn skip(reason: &str) {
     let thread = thread::current();
     let line = format!("{}: {reason}\n", thread.name().unwrap_or("a test"));
     eprint!("skipped {line}");

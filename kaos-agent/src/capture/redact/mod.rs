@@ -17,8 +17,10 @@ mod head;
 mod mask;
 mod patterns;
 mod scanner;
+mod tokens;
 
 pub use environment::redact as redact_variable;
+pub use tokens::mask_tokens;
 
 use std::collections::VecDeque;
 

@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use procfs::ProcError;
 use procfs::process::{FDTarget, MMapPath};
 
-use super::runtime::TlsLibrary;
 use crate::capture::event::Pid;
 
 /// Paths, as the process sees them.
@@ -79,11 +78,6 @@ impl MappedFiles {
             .flatten()
             .filter_map(|entry| entry.file_name().into_string().ok())
             .collect()
-    }
-
-    /// Libraries of TLS among them.
-    pub fn tls_libraries(&self) -> Vec<TlsLibrary> {
-        self.mapped(|_| true).filter_map(TlsLibrary::of).collect()
     }
 
     #[cfg(test)]

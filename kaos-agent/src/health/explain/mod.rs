@@ -7,6 +7,7 @@ mod runtime;
 mod sdk;
 mod settings;
 mod text;
+mod tls;
 mod traced;
 
 use std::fs;
@@ -21,9 +22,10 @@ use crate::capture::processes;
 use crate::identity::container::container_id;
 
 use files::MappedFiles;
-pub use runtime::{Causes, Runtime, TlsLibrary};
+pub use runtime::{Causes, Runtime};
 pub use sdk::{Sdk, SdkVerdict};
 pub use settings::{Destination, Settings, Variable};
+pub use tls::{TlsLibrary, TlsSite};
 pub use traced::{RunningAgent, Traced, TracedVerdict, Tracer};
 
 /// All that is said of one process. Its JSON is what scripts rely on: fields may be added, none
@@ -94,7 +96,7 @@ pub fn explain(pid: Pid, agents: &[RunningAgent]) -> anyhow::Result<Explanation>
     let sdk = Sdk::of(pid, &info, &files, &runtime, &settings);
     Ok(Explanation {
         causes: Causes::of(&runtime),
-        tls: files.tls_libraries(),
+        tls: tls::libraries(pid),
         process: process(pid, info),
         traced,
         runtime,

@@ -1,4 +1,4 @@
-//! What runs a program: its language and version, and its libraries of TLS.
+//! What runs a program: its language and version.
 
 use serde::Serialize;
 
@@ -94,45 +94,6 @@ impl Causes {
     }
 }
 
-/// A library of TLS in a process.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct TlsLibrary {
-    /// `OpenSSL`, `GnuTLS`, …
-    pub name: &'static str,
-    /// The mapped file.
-    pub file: String,
-    /// Its traffic is read.
-    pub is_read: bool,
-    /// Where, or why not.
-    pub why: String,
-}
-
-/// Beginnings of the names of mapped files, and what they hold.
-const TLS_LIBRARIES: &[(&str, &str)] = &[
-    ("libssl.so", "OpenSSL"),
-    ("libssl-", "OpenSSL"),
-    ("libgnutls.so", "GnuTLS"),
-    ("libgnutls-", "GnuTLS"),
-    ("libmbedtls.so", "Mbed TLS"),
-    ("libnss3.so", "NSS"),
-];
-
-impl TlsLibrary {
-    /// What a mapped file is.
-    pub(super) fn of(path: &str) -> Option<Self> {
-        let name = file_name(path);
-        let (_, library) = TLS_LIBRARIES
-            .iter()
-            .find(|(prefix, _)| name.starts_with(prefix))?;
-        Some(Self {
-            name: library,
-            file: path.to_owned(),
-            is_read: false,
-            why: "TLS is not read: such connections are muted".to_owned(),
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -183,20 +144,5 @@ mod tests {
         ] {
             assert_eq!(runtime(executable, mapped), expected, "{executable}");
         }
-    }
-
-    #[test]
-    fn libraries_of_tls() {
-        let files = MappedFiles::for_test(&[
-            "/usr/lib/libssl.so.3",
-            "/usr/lib/libcrypto.so.3",
-            "/v/psycopg_binary.libs/libssl-81ffa89e.so.3",
-        ]);
-        let found: Vec<_> = files
-            .tls_libraries()
-            .into_iter()
-            .map(|it| it.name)
-            .collect();
-        assert_eq!(found, ["OpenSSL", "OpenSSL"]);
     }
 }

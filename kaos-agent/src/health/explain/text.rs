@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::settings::Destination;
-use super::{Explanation, Process, SdkVerdict, Settings, Traced, TracedVerdict};
+use super::{Explanation, Process, SdkVerdict, Settings, TlsLibrary, Traced, TracedVerdict};
 
 /// Width of the left column.
 const WIDTH: usize = 10;
@@ -26,11 +26,7 @@ pub fn render(explanation: &Explanation) -> String {
         "causes",
         [causes.method.clone(), causes.why.clone()],
     );
-    let mut tls: Vec<_> = explanation
-        .tls
-        .iter()
-        .map(|library| format!("{} {}: {}", library.name, library.file, library.why))
-        .collect();
+    let mut tls: Vec<_> = explanation.tls.iter().map(tls_library).collect();
     if tls.is_empty() {
         tls.push("no library of TLS is mapped".to_owned());
     }
@@ -117,6 +113,24 @@ fn come_to(settings: &Settings) -> Vec<String> {
         lines.push(format!("defaults   those of agent {agent}"));
     }
     lines
+}
+
+/// `OpenSSL /usr/lib/libssl.so.3: read at SSL_read, SSL_write (2 of 4 places emulated)`
+fn tls_library(library: &TlsLibrary) -> String {
+    let TlsLibrary {
+        name, file, sites, ..
+    } = library;
+    if let Some(problem) = &library.problem {
+        return format!("{name} {file}: not read, {problem}");
+    }
+    let mut functions: Vec<_> = sites.iter().map(|site| site.function).collect();
+    functions.dedup();
+    let emulated = sites.iter().filter(|site| site.emulated).count();
+    format!(
+        "{name} {file}: read at {} ({emulated} of {} places emulated)",
+        functions.join(", "),
+        sites.len()
+    )
 }
 
 fn destination(destination: Option<&Destination>) -> String {

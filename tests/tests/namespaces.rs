@@ -1,0 +1,154 @@
+//! Two ends of a connection in two network namespaces of one node, as in pods: they meet without
+//! headers, through a virtual address too, where they name different destinations.
+
+use std::process::Command;
+
+use kaos_tests::agent::Agent;
+use kaos_tests::process::Process;
+use kaos_tests::receiver::Receiver;
+use kaos_tests::tree::render;
+use kaos_tests::workloads::{Need, Workloads, lacks, skip};
+
+/// What a Service would have: nobody listens there.
+const VIRTUAL: &str = "10.96.0.10";
+const SERVER_PORT: &str = "8000";
+
+/// Two namespaces that are joined by a pair of interfaces.
+struct Namespaces {
+    client: String,
+    server: String,
+}
+
+impl Namespaces {
+    fn make() -> Self {
+        // Names of interfaces have at most 15 bytes, and are gone with their namespace.
+        let id = std::process::id();
+        let both = Self {
+            client: format!("kaos-c-{id}"),
+            server: format!("kaos-s-{id}"),
+        };
+        let (near, far) = (format!("kc{id}"), format!("ks{id}"));
+        ip(&["netns", "add", &both.client]);
+        ip(&["netns", "add", &both.server]);
+        ip(&[
+            "link",
+            "add",
+            &near,
+            "netns",
+            &both.client,
+            "type",
+            "veth",
+            "peer",
+            "name",
+            &far,
+            "netns",
+            &both.server,
+        ]);
+        for (namespace, interface, address) in [
+            (&both.client, &near, "10.231.7.1/24"),
+            (&both.server, &far, "10.231.7.2/24"),
+        ] {
+            ip(&["-n", namespace, "address", "add", address, "dev", interface]);
+            ip(&["-n", namespace, "link", "set", interface, "up"]);
+        }
+        ip(&[
+            "-n",
+            &both.client,
+            "route",
+            "add",
+            "default",
+            "via",
+            "10.231.7.2",
+        ]);
+        both
+    }
+
+    /// Translates the virtual address, as a node does for a Service; false where the kernel cannot.
+    fn translate(&self) -> bool {
+        let destination = format!("10.231.7.2:{SERVER_PORT}");
+        let mut command = Command::new("ip");
+        command
+            .args(["netns", "exec", &self.client, "iptables", "-t", "nat"])
+            .args(["-A", "OUTPUT", "-d", VIRTUAL, "-p", "tcp", "--dport", "80"])
+            .args(["-j", "DNAT", "--to-destination", &destination]);
+        command.status().is_ok_and(|status| status.success())
+    }
+}
+
+impl Drop for Namespaces {
+    fn drop(&mut self) {
+        for name in [&self.client, &self.server] {
+            let _ = Command::new("ip").args(["netns", "delete", name]).status();
+        }
+    }
+}
+
+fn ip(arguments: &[&str]) {
+    let status = Command::new("ip").args(arguments).status();
+    assert!(
+        status.is_ok_and(|status| status.success()),
+        "ip {arguments:?}"
+    );
+}
+
+/// A client in one namespace asks a server in another twice on one connection, without headers. No
+/// parents are in the headers, so only the sockets tell that the spans belong together.
+fn ends_meet(address: impl Fn(&Namespaces) -> Option<String>) {
+    let needs = ["ip", "curl", "python3", "iptables"].map(Need::Program);
+    if lacks(&needs) {
+        return;
+    }
+    let namespaces = Namespaces::make();
+    let Some(address) = address(&namespaces) else {
+        return skip("this kernel does not translate addresses");
+    };
+    let receiver = Receiver::start();
+    let workloads = Workloads::of(&receiver);
+    let agent = Agent::start(&["--pid", &std::process::id().to_string()]);
+    let mut command = workloads.command("server", "ip");
+    command
+        .args(["netns", "exec", &namespaces.server, "python3", "-u", "-m"])
+        .args(["http.server", SERVER_PORT, "--bind", "0.0.0.0"])
+        .args(["--protocol", "HTTP/1.1", "--directory", "/proc/self/ns"]);
+    let server = Process::spawn("server", &mut command);
+    server.wait_for_line("that it listens", |line| line.starts_with("Serving HTTP"));
+
+    let (first, second) = (
+        format!("http://{address}/"),
+        format!("http://{address}/none"),
+    );
+    let mut command = workloads.command("client", "ip");
+    command
+        .args(["netns", "exec", &namespaces.client, "curl", "--silent"])
+        .args(["--max-time", "60", "--output", "/dev/null", &first])
+        .args(["--output", "/dev/null", &second]);
+    Process::spawn("client", &mut command).succeed();
+    receiver.wait_for("four spans", |spans| spans.len() >= 4);
+    let stats = agent.stop();
+
+    let spans = receiver.received().spans;
+    assert_eq!(
+        render(&spans),
+        "client CLIENT GET / 200\n  \
+           server SERVER GET / 200\n\
+         client CLIENT GET /none 404 error=404\n  \
+           server SERVER GET /none 404\n"
+    );
+    assert_eq!(stats["runs.joined"], 2);
+    let host = address.split(':').next();
+    for span in spans.iter().filter(|span| span.kind == "CLIENT") {
+        assert_eq!(Some(span.attribute("server.address")), host);
+    }
+}
+
+#[test]
+#[ignore = "kernel: network namespaces, needs root"]
+fn across_network_namespaces() {
+    ends_meet(|_| Some(format!("10.231.7.2:{SERVER_PORT}")));
+}
+
+#[test]
+#[ignore = "kernel: network namespaces, needs root"]
+fn through_a_virtual_address() {
+    ends_meet(|namespaces| namespaces.translate().then(|| VIRTUAL.to_owned()));
+}
