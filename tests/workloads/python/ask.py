@@ -48,7 +48,7 @@ def openai_client(url):
 def openai_chat(url, mode):
     client = openai_client(url)
     stream = "stream" in mode
-    settings = {"model": MODEL, "temperature": 0.5, "max_tokens": 100}
+    settings = {"model": MODEL, "temperature": 0.5, "max_tokens": 16}
     if stream:
         settings |= {"stream": True, "stream_options": {"include_usage": True}}
     if "tools" in mode:
@@ -109,7 +109,7 @@ def anthropic_messages(url, mode):
     import anthropic
 
     client = anthropic.Anthropic(base_url=url, api_key=KEY, max_retries=0)
-    settings = {"model": MODEL, "max_tokens": 100}
+    settings = {"model": MODEL, "max_tokens": 16}
     if "tools" in mode:
         settings["tools"] = [{"name": "add", "description": DESCRIPTION, "input_schema": PARAMETERS}]
 

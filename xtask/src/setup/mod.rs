@@ -6,6 +6,7 @@
 
 mod cluster;
 mod machine;
+mod ollama;
 mod packages;
 mod root;
 mod steps;
@@ -31,6 +32,9 @@ pub struct Options {
     /// Also build a Kubernetes control plane and helm, for the tests of the operator (minutes).
     #[arg(long)]
     cluster: bool,
+    /// Also build Ollama, for the test of a real model server (minutes).
+    #[arg(long)]
+    ollama: bool,
 }
 
 /// How a step went.
@@ -45,7 +49,11 @@ enum Outcome {
 /// # Errors
 /// The machine cannot be looked at: no `rustc`, no home directory.
 pub fn run(options: &Options) -> Result<ExitCode> {
-    Ok(match steps(options.check, options.cluster)? {
+    let more = cluster::STEPS
+        .iter()
+        .filter(|_| options.cluster)
+        .chain([&ollama::STEP].into_iter().filter(|_| options.ollama));
+    Ok(match steps(options.check, more)? {
         0 => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     })
@@ -57,7 +65,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
 /// # Errors
 /// As [`run`].
 pub fn ensure() -> Result<()> {
-    let missing = steps(false, false)?;
+    let missing = steps(false, [])?;
     if missing > 0 {
         println!(
             "setup: going on without {missing} of {} steps\n",
@@ -75,6 +83,7 @@ pub fn variables() -> Result<Vec<String>> {
     let found = [
         ("KAOS_PYTHON", steps::python()?),
         ("KAOS_GO_WORKLOAD", steps::go_workload()?),
+        ("KAOS_OLLAMA", ollama::built()?),
     ];
     Ok(found
         .into_iter()
@@ -82,13 +91,12 @@ pub fn variables() -> Result<Vec<String>> {
         .collect())
 }
 
-/// Runs all steps and returns how many are missing afterwards.
-fn steps(check_only: bool, with_cluster: bool) -> Result<usize> {
+/// Runs all steps and these, and returns how many are missing afterwards.
+fn steps(check_only: bool, more: impl IntoIterator<Item = &'static Step>) -> Result<usize> {
     let machine = Machine::look()?;
     println!("setup: {machine}");
     let mut missing = 0;
-    let cluster = cluster::STEPS.iter().filter(|_| with_cluster);
-    for step in STEPS.iter().chain(cluster) {
+    for step in STEPS.iter().chain(more) {
         let started = Instant::now();
         print!("  {:<20} {} … ", step.name, step.what);
         std::io::stdout().flush()?;
