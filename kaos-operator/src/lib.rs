@@ -7,3 +7,4 @@ pub mod reconcile;
 pub mod render;
 pub mod settings;
 pub mod telemetry;
+pub mod webhook;

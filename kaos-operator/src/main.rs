@@ -5,6 +5,7 @@ use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Parser, Subcommand};
@@ -13,6 +14,7 @@ use kaos_operator::controller::{self, Process};
 use kaos_operator::render::render;
 use kaos_operator::settings::Settings;
 use kaos_operator::telemetry::{LogFormat, Telemetry};
+use kaos_operator::webhook;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -35,7 +37,8 @@ enum Command {
     /// only the holder of the lease kaos-operator in SYSTEM_NAMESPACE writes.
     ///
     /// With OTEL_EXPORTER_OTLP_ENDPOINT each reconcile is told as a trace; the other OTEL_*
-    /// variables of OTLP export, of batches of spans and of resources hold as well.
+    /// variables of OTLP export, of batches of spans and of resources hold as well. Authorities of
+    /// its own for https are in the file that SSL_CERT_FILE names.
     Run(RunOptions),
     /// Print the custom resource definitions.
     Crds,
@@ -58,6 +61,15 @@ struct RunOptions {
     /// Name of this replica in the lease; by default the host's name, which is the pod's.
     #[arg(long, value_name = "NAME", env = "HOSTNAME")]
     identity: String,
+    /// Where admission reviews are answered, over TLS; without it there is no webhook.
+    #[arg(long, value_name = "ADDRESS")]
+    webhook_listen: Option<SocketAddr>,
+    /// The ValidatingWebhookConfiguration in which the API server is told to trust this replica.
+    #[arg(long, value_name = "NAME", default_value = "kaos-operator")]
+    webhook_configuration: String,
+    /// How long a certificate of the webhook is valid, in seconds; it is replaced before.
+    #[arg(long, value_name = "SECONDS", default_value = "604800", value_parser = 10..)]
+    webhook_certificate_lifetime: i64,
     /// What is logged, as target=level pairs.
     #[arg(
         long,
@@ -104,6 +116,11 @@ fn run_controller(options: RunOptions) -> Result<ExitCode> {
     let process = Process {
         listen: options.listen,
         identity: options.identity,
+        webhook: options.webhook_listen.map(|listen| webhook::Options {
+            listen,
+            configuration: options.webhook_configuration,
+            lifetime: Duration::from_secs(options.webhook_certificate_lifetime.unsigned_abs()),
+        }),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // It waits for the API server most of the time.

@@ -57,12 +57,21 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     })
 }
 
-/// The test of the cluster tier that measures.
+/// The test of the cluster tier that measures, with the release of the operator.
 fn operator() -> Result<ExitCode> {
     if !setup::cluster_is_there()? {
         bail!("there is no control plane; type: cargo xtask setup --cluster");
     }
+    command::run(&mut toolchain::cargo(&[
+        "build",
+        "--release",
+        "--package=kaos-operator",
+    ])?)?;
     let mut bench = toolchain::cargo(&["test", "--package=kaos-operator", "--test=cluster"])?;
+    bench.env(
+        "KAOS_OPERATOR",
+        paths::target().join("release/kaos-operator"),
+    );
     command::run(bench.args(["--", "--ignored", "--nocapture", "scale::"]))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -101,7 +101,8 @@ pub struct Exchange {
     pub request_body: Body,
     /// Its final response, where one was seen.
     pub response: Option<Response>,
-    /// When the last byte of either message moved, or when it was found to be over.
+    /// When the last byte of either message moved, or when it was found to be over. Where the
+    /// answer comes on another exchange (MCP's older transport), when it came.
     pub ended_at: Nanos,
     /// How it ended.
     pub outcome: Outcome,

@@ -9,7 +9,7 @@ use super::exchange::{Request, Response};
 use super::llm::{self, ModelReply, ModelRequest};
 use super::rpc;
 use super::rpc::a2a::{A2aReply, A2aRequest};
-use super::rpc::mcp::{McpReply, McpRequest};
+use super::rpc::mcp::{McpKind, McpReply, McpRequest};
 use crate::protocols::part::ServerSentEvent;
 use crate::time::Nanos;
 
@@ -24,6 +24,14 @@ pub enum Operation {
     A2a(Box<A2aRequest>),
     /// The card of an agent (`/.well-known/agent.json` and its other names).
     AgentCard,
+}
+
+impl Operation {
+    /// It opens a stream that lasts as long as a session, not a piece of work.
+    #[must_use]
+    pub fn is_stream(&self) -> bool {
+        matches!(self, Self::Mcp(mcp) if mcp.kind == McpKind::Stream)
+    }
 }
 
 /// What a response says. Of the same kind as the [`Operation`] that it answers.
@@ -85,12 +93,13 @@ impl RequestReader {
         }
     }
 
-    /// The body is over, or as much of it as will be seen before it is answered.
+    /// The body is over, or as much of it as will be seen before it is answered. `is_whole`: it
+    /// came to its end.
     #[must_use]
-    pub fn finish(self) -> Option<Operation> {
+    pub fn finish(self, is_whole: bool) -> Option<Operation> {
         match self {
             Self::Model(reader) => reader.finish(),
-            Self::Rpc(reader) => reader.finish(),
+            Self::Rpc(reader) => reader.finish(is_whole),
         }
     }
 }

@@ -27,9 +27,10 @@ use crate::protocols::part::{MessageContent, MessagePart, Part, RequestHead};
 use crate::protocols::reader::Reading;
 use crate::streams::chunk::{ConnectionEnd, FailedConnect};
 use crate::time::Nanos;
-use exchange::{ConnectFailure, ExchangeEvent, ExchangeId, Outcome, Request, Role};
+use exchange::{ConnectFailure, Exchange, ExchangeEvent, ExchangeId, Outcome, Request, Role};
 use meaning::Understanding;
 use open::{OpenExchange, Step};
+use rpc::legacy::Legacy;
 
 /// Bounds of this stage.
 #[derive(Debug, Clone, Copy)]
@@ -70,6 +71,15 @@ crate::counters! {
         unfinished,
         /// Connections that were not made.
         connect_failures,
+        /// Held because their answer comes on the stream of another exchange (MCP's older
+        /// transport).
+        held,
+        /// Of those, how many were not answered: the stream ended, or too much time went by.
+        unanswered,
+        /// Such streams that were not followed because too many were.
+        streams_refused,
+        /// Answers on them to requests that were not seen.
+        answers_unmatched,
     }
 }
 
@@ -108,6 +118,8 @@ pub struct Exchanges {
     open: FxHashMap<SocketId, Vec<OpenExchange>>,
     /// How many they are.
     open_count: usize,
+    /// Those of MCP's older transport that are over but not answered. They count as open.
+    legacy: Legacy,
     next_id: u64,
     counters: ExchangeCounters,
 }
@@ -120,6 +132,7 @@ impl Exchanges {
             limits,
             open: FxHashMap::default(),
             open_count: 0,
+            legacy: Legacy::default(),
             next_id: 1,
             counters: ExchangeCounters::default(),
         }
@@ -131,7 +144,11 @@ impl Exchanges {
             Part::Message(part) => self.message(part, out),
             Part::ConnectFailed(failed) => self.connect_failed(failed, out),
             Part::Ended(end) => self.connection_ended(end, out),
-            Part::ProcessExited { pid, at } => out.push(ExchangeEvent::ProcessExited { pid, at }),
+            Part::ProcessExited { pid, at } => {
+                let unanswered = self.legacy.process_exited(pid, at);
+                self.tell_unanswered(unanswered, out);
+                out.push(ExchangeEvent::ProcessExited { pid, at });
+            }
         }
     }
 
@@ -158,15 +175,41 @@ impl Exchanges {
         let Some(index) = open.iter().position(|open| open.number == part.number) else {
             return;
         };
-        match open[index].push(part, out) {
-            Step::Open => {}
+        let at = part.at;
+        let exchange = &mut open[index];
+        let was_stream = exchange.session().is_some();
+        let step = exchange.push(part, out);
+        let mut answered = Vec::new();
+        if let Some(session) = exchange.session() {
+            if !was_stream && !self.legacy.begin(session.clone(), exchange.request.id) {
+                self.counters.streams_refused += 1;
+            }
+            let session = session.clone();
+            for result in exchange.take_answers() {
+                let (over, is_kept) = self.legacy.answered(&session, result);
+                self.counters.answers_unmatched += u64::from(!is_kept);
+                answered.extend(over);
+            }
+        }
+        let over = match step {
+            Step::Open => None,
             Step::Over { at, outcome } => {
                 let ended = open.remove(index);
                 if open.is_empty() {
                     self.open.remove(&ended.request.socket);
                 }
-                self.finish(ended, at, outcome, out);
+                Some((ended, at, outcome))
             }
+        };
+        for exchange in answered {
+            self.tell(exchange, out);
+        }
+        if let Some((exchange, at, outcome)) = over {
+            self.finish(exchange, at, outcome, out);
+        }
+        while let Some(exchange) = self.legacy.give_up_expired(at) {
+            self.counters.unanswered += 1;
+            self.tell(exchange, out);
         }
     }
 
@@ -235,10 +278,30 @@ impl Exchanges {
         outcome: Outcome,
         out: &mut Vec<ExchangeEvent>,
     ) {
-        exchange.understand(at, out);
+        exchange.understand(false, at, out);
+        let session = exchange.session().cloned();
+        let exchange = Box::new(exchange.into_exchange(at, outcome));
+        if let Some(session) = session {
+            let unanswered = self.legacy.end(&session, exchange.request.id, at, outcome);
+            self.tell_unanswered(unanswered, out);
+        }
+        match self.legacy.hold(exchange) {
+            Some(exchange) => self.tell(exchange, out),
+            None => self.counters.held += 1,
+        }
+    }
+
+    fn tell_unanswered(&mut self, unanswered: Vec<Exchange>, out: &mut Vec<ExchangeEvent>) {
+        for exchange in unanswered {
+            self.counters.unanswered += 1;
+            self.tell(Box::new(exchange), out);
+        }
+    }
+
+    fn tell(&mut self, exchange: Box<Exchange>, out: &mut Vec<ExchangeEvent>) {
         self.open_count -= 1;
         let counters = &mut self.counters;
-        *match outcome {
+        *match exchange.outcome {
             Outcome::Complete => &mut counters.complete,
             Outcome::Upgraded => &mut counters.upgraded,
             Outcome::Broken { .. } => &mut counters.broken,
@@ -248,8 +311,7 @@ impl Exchanges {
             Outcome::Unobserved => &mut counters.unobserved,
             Outcome::Unfinished => &mut counters.unfinished,
         } += 1;
-        let exchange = exchange.into_exchange(at, outcome);
-        out.push(ExchangeEvent::Ended(Box::new(exchange)));
+        out.push(ExchangeEvent::Ended(exchange));
     }
 
     fn new_id(&mut self) -> ExchangeId {

@@ -6,7 +6,11 @@ use super::exchange::{
     Body, EventTimes, Exchange, ExchangeEvent, Outcome, Request, Response, Role,
 };
 use super::meaning::{Operation, ReplyReader, RequestReader, Understanding};
-use crate::protocols::part::{BodyEnd, CutReason, MessageContent, MessagePart, ResponseHead, Side};
+use super::rpc::legacy::SessionKey;
+use super::rpc::mcp::McpResult;
+use crate::protocols::part::{
+    BodyEnd, CutReason, MessageContent, MessagePart, ResponseHead, ServerSentEvent, Side,
+};
 use crate::streams::chunk::{ConnectionEnd, Ending};
 use crate::time::Nanos;
 
@@ -26,6 +30,8 @@ pub struct OpenExchange {
     request_reader: Option<RequestReader>,
     operation: Option<Arc<Operation>>,
     reply_reader: Option<ReplyReader>,
+    /// The session whose messages are answered on its response.
+    session: Option<SessionKey>,
 }
 
 /// What an exchange came to with a part.
@@ -72,6 +78,20 @@ impl OpenExchange {
             request_reader,
             operation,
             reply_reader: None,
+            session: None,
+        }
+    }
+
+    /// The session whose messages are answered on its response: the older transport of MCP.
+    pub fn session(&self) -> Option<&SessionKey> {
+        self.session.as_ref()
+    }
+
+    /// The answers that its last part held, where it has a [`Self::session`].
+    pub fn take_answers(&mut self) -> Vec<McpResult> {
+        match &mut self.reply_reader {
+            Some(ReplyReader::Rpc(reader)) if self.session.is_some() => reader.take_results(),
+            _ => Vec::new(),
         }
     }
 
@@ -81,7 +101,7 @@ impl OpenExchange {
         match (part.side, part.content) {
             (_, MessageContent::Response(head)) => self.respond(*head, out),
             (Side::Response, MessageContent::Event(event)) => {
-                self.count_event(at);
+                self.count_event(&event, at, out);
                 if let Some(reader) = &mut self.reply_reader {
                     reader.event(&event, at);
                 }
@@ -110,16 +130,13 @@ impl OpenExchange {
                 let outcome = Outcome::Upgraded;
                 return Step::Over { at, outcome };
             }
-            (Side::Request, MessageContent::End(end) | MessageContent::Cut(end, _)) => {
-                self.request_body = end.body;
-                self.is_request_over = true;
-                self.understand(at, out);
-                if let Some(answered_at) = self.answered_at {
-                    return Step::Over {
-                        at: answered_at.max(end.body.last_at),
-                        outcome: Outcome::Complete,
-                    };
-                }
+            (Side::Request, MessageContent::End(end)) => {
+                self.understand(true, at, out);
+                return self.end_request(end);
+            }
+            (Side::Request, MessageContent::Cut(end, _)) => {
+                self.understand(false, at, out);
+                return self.end_request(end);
             }
             (Side::Response, MessageContent::End(end)) => {
                 self.end_response(end);
@@ -160,9 +177,10 @@ impl OpenExchange {
     }
 
     /// Tells what the request means, as far as its body was read, if it is not told yet.
-    pub fn understand(&mut self, at: Nanos, out: &mut Vec<ExchangeEvent>) {
+    /// `is_whole`: the body came to its end.
+    pub fn understand(&mut self, is_whole: bool, at: Nanos, out: &mut Vec<ExchangeEvent>) {
         if let Some(reader) = self.request_reader.take() {
-            self.operation = reader.finish().map(Arc::new);
+            self.operation = reader.finish(is_whole).map(Arc::new);
             out.push(ExchangeEvent::Understood {
                 id: self.request.id,
                 at,
@@ -187,7 +205,7 @@ impl OpenExchange {
     }
 
     fn respond(&mut self, head: ResponseHead, out: &mut Vec<ExchangeEvent>) {
-        self.understand(head.at, out);
+        self.understand(false, head.at, out);
         out.push(ExchangeEvent::Responding {
             id: self.request.id,
             at: head.at,
@@ -208,15 +226,44 @@ impl OpenExchange {
         self.response = Some(response);
     }
 
-    fn count_event(&mut self, at: Nanos) {
-        if let Some(response) = &mut self.response {
-            let events = response.events.get_or_insert(EventTimes {
-                count: 0,
-                first_at: at,
-                last_at: at,
-            });
+    fn count_event(&mut self, event: &ServerSentEvent, at: Nanos, out: &mut Vec<ExchangeEvent>) {
+        let Some(response) = &mut self.response else {
+            return;
+        };
+        if let Some(events) = &mut response.events {
             events.count += 1;
             events.last_at = at;
+            return;
+        }
+        response.events = Some(EventTimes {
+            count: 1,
+            first_at: at,
+            last_at: at,
+        });
+        if self.operation.is_none()
+            && let Some(session) = SessionKey::of_stream(&self.request, event)
+        {
+            let operation = Arc::new(session.operation());
+            self.reply_reader = ReplyReader::of(&operation, response);
+            self.session = Some(session);
+            out.push(ExchangeEvent::Understood {
+                id: self.request.id,
+                at,
+                operation: Some(Arc::clone(&operation)),
+            });
+            self.operation = Some(operation);
+        }
+    }
+
+    fn end_request(&mut self, end: BodyEnd) -> Step {
+        self.request_body = end.body;
+        self.is_request_over = true;
+        match self.answered_at {
+            Some(answered_at) => Step::Over {
+                at: answered_at.max(end.body.last_at),
+                outcome: Outcome::Complete,
+            },
+            None => Step::Open,
         }
     }
 

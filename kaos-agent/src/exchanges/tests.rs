@@ -4,6 +4,7 @@ mod conversation;
 mod cuts;
 mod ignored;
 mod losses;
+mod rpc;
 mod rules;
 
 use super::exchange::{Exchange, ExchangeEvent};

@@ -98,6 +98,12 @@ impl CauseSource for OneInFlight {
                 self.started(request)
             }
             ExchangeEvent::Ended(exchange) => self.ended(exchange.request.id, exchange.ended_at),
+            // A stream is open all the time that a session lasts, and causes nothing.
+            ExchangeEvent::Understood {
+                id,
+                at,
+                operation: Some(operation),
+            } if operation.is_stream() => self.ended(*id, *at),
             ExchangeEvent::ProcessExited { pid, .. } => {
                 self.processes.remove(pid);
             }
@@ -169,6 +175,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::exchanges::meaning::Operation;
+    use crate::exchanges::rpc::mcp::{McpKind, McpRequest};
     use crate::runs::testing::RequestBuilder;
 
     fn served(id: u64, at: Nanos) -> RequestBuilder {
@@ -182,6 +190,28 @@ mod tests {
             at,
             key: None,
         }
+    }
+
+    #[test]
+    fn streams_cause_nothing() {
+        let mut source = OneInFlight::default();
+        for id in 1..=2 {
+            let request = served(id, id * 10);
+            source.observe(&ExchangeEvent::Started(Arc::new(request.build())));
+        }
+        assert_eq!(source.cause(&call(30)), Cause::Unknown);
+        let stream = Operation::Mcp(Box::new(McpRequest {
+            kind: McpKind::Stream,
+            session_id: None,
+            protocol_version: None,
+            messages: Vec::new(),
+        }));
+        source.observe(&ExchangeEvent::Understood {
+            id: ExchangeId(1),
+            at: 10,
+            operation: Some(Arc::new(stream)),
+        });
+        assert_eq!(source.cause(&call(30)), Cause::Known(ExchangeId(2)));
     }
 
     #[test]

@@ -11,6 +11,8 @@
 //!
 //! Who the parent is:
 //!
+//! The `traceparent` is that in `_meta` of an MCP message, else that of the header.
+//!
 //! | exchange | parent |
 //! |---|---|
 //! | served, valid `traceparent` | the span that it names; but the client end on this node where that one only forwarded what its own process was called with |
@@ -248,16 +250,23 @@ impl<Source: CauseSource> Runs<Source> {
         }
     }
 
-    /// The context that a request carries.
-    fn carried(&mut self, request: &Request, _operation: Option<&Operation>) -> Option<Carried> {
-        match Header::of(&request.headers) {
-            Header::Valid(carried) => Some(carried),
-            Header::Absent => None,
-            Header::Invalid => {
-                self.traces.counters.invalid_traceparents += 1;
-                None
+    /// The context that a request carries: that of its messages before that of its header, which
+    /// in clients that share a connection is often another task's.
+    fn carried(&mut self, request: &Request, operation: Option<&Operation>) -> Option<Carried> {
+        let messages = match operation {
+            Some(Operation::Mcp(mcp)) => &mcp.messages[..],
+            _ => &[],
+        };
+        let in_messages = messages.iter().map(Header::of_message);
+        let in_headers = std::iter::once_with(|| Header::of(&request.headers));
+        for header in in_messages.chain(in_headers) {
+            match header {
+                Header::Valid(carried) => return Some(carried),
+                Header::Absent => {}
+                Header::Invalid => self.traces.counters.invalid_traceparents += 1,
             }
         }
+        None
     }
 
     fn served(&mut self, begun: &Begun, carried: Option<Carried>, out: &mut Vec<FinishedSpan>) {

@@ -6,6 +6,8 @@ use http::HeaderMap;
 use opentelemetry::trace::TraceState;
 use opentelemetry::{SpanId, TraceFlags, TraceId};
 
+use crate::exchanges::rpc::mcp::McpMessage;
+
 /// The flag that says that the trace id's last 56 bits are random (section 3.2.3.2).
 pub const RANDOM_TRACE_ID: TraceFlags = TraceFlags::new(0x02);
 
@@ -60,11 +62,35 @@ impl Header {
                     trace_id,
                     span_id,
                     flags,
-                    state: parse_tracestate(headers).unwrap_or_default(),
+                    state: parse_tracestate(&mut fields_of(headers)).unwrap_or_default(),
                 }),
             },
         }
     }
+
+    /// Reads what a message of MCP has of both in its `_meta`.
+    #[must_use]
+    pub fn of_message(message: &McpMessage) -> Self {
+        let Some(traceparent) = &message.traceparent else {
+            return Self::Absent;
+        };
+        let Some((trace_id, span_id, flags)) = parse_traceparent(traceparent.as_bytes()) else {
+            return Self::Invalid;
+        };
+        let mut state = message.tracestate.as_deref().into_iter().map(Some);
+        Self::Valid(Carried {
+            trace_id,
+            span_id,
+            flags,
+            state: parse_tracestate(&mut state).unwrap_or_default(),
+        })
+    }
+}
+
+/// The `tracestate` fields, as far as they are text.
+fn fields_of(headers: &HeaderMap) -> impl Iterator<Item = Option<&str>> {
+    let fields = headers.get_all("tracestate").into_iter();
+    fields.map(|field| field.to_str().ok())
 }
 
 /// Section 3.2; of versions after `00` the first four fields.
@@ -101,10 +127,10 @@ fn lower_hex(text: &str, digits: usize) -> Option<u128> {
 
 /// Section 3.3; several headers are one list. `None` where anything in it is wrong: half of a
 /// list may mean something else than the whole.
-fn parse_tracestate(headers: &HeaderMap) -> Option<TraceState> {
+fn parse_tracestate(fields: &mut dyn Iterator<Item = Option<&str>>) -> Option<TraceState> {
     let mut members: Vec<(&str, &str)> = Vec::new();
-    for field in headers.get_all("tracestate") {
-        for member in field.to_str().ok()?.split(',') {
+    for field in fields {
+        for member in field?.split(',') {
             let member = member.trim_matches([' ', '\t']);
             if member.is_empty() {
                 continue;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::shared::{open_object, yes};
 use super::{
     Component, ComponentStatus, ContainerOverride, GatewayRoute, OpenObject, TelemetrySettings,
+    component_fields,
 };
 
 /// An OpenAI-compatible agent server that loops over model calls, tool calls and delegations.
@@ -222,19 +223,5 @@ impl Component for Agent {
         &self.spec.config.env
     }
 
-    fn container(&self) -> Option<&ContainerOverride> {
-        self.spec.container.as_ref()
-    }
-
-    fn pod_spec(&self) -> Option<&OpenObject> {
-        self.spec.pod_spec.as_ref()
-    }
-
-    fn gateway_route(&self) -> Option<&GatewayRoute> {
-        self.spec.gateway_route.as_ref()
-    }
-
-    fn status(&self) -> Option<&ComponentStatus> {
-        self.status.as_ref()
-    }
+    component_fields!();
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::shared::open_object;
 use super::{
     Component, ComponentStatus, ContainerOverride, GatewayRoute, OpenObject, TelemetrySettings,
+    component_fields,
 };
 
 /// Value of `runtime` for an image that is in no registry of runtimes.
@@ -142,19 +143,5 @@ impl Component for McpServer {
         self.spec.config.as_ref().map_or(&[], |config| &config.env)
     }
 
-    fn container(&self) -> Option<&ContainerOverride> {
-        self.spec.container.as_ref()
-    }
-
-    fn pod_spec(&self) -> Option<&OpenObject> {
-        self.spec.pod_spec.as_ref()
-    }
-
-    fn gateway_route(&self) -> Option<&GatewayRoute> {
-        self.spec.gateway_route.as_ref()
-    }
-
-    fn status(&self) -> Option<&ComponentStatus> {
-        self.status.as_ref()
-    }
+    component_fields!();
 }

@@ -14,6 +14,7 @@ pub mod validation;
 use k8s_openapi::api::core::v1::EnvVar;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt as _;
+use kube::core::object::HasStatus;
 
 pub use self::agent::{
     Agent, AgentConfig, AgentNetwork, AgentSpec, MemoryConfig, MemoryType, ToolCallMode,
@@ -36,6 +37,7 @@ pub const GROUP: &str = "kaos.tools";
 /// What the three kinds have in common, for everything that does not care which it has.
 pub trait Component:
     kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
+    + HasStatus<Status = ComponentStatus>
 {
     /// Value of the label `kaos.tools/component`, and prefix of the owned objects' names.
     const COMPONENT: &'static str;
@@ -51,9 +53,25 @@ pub trait Component:
     fn pod_spec(&self) -> Option<&OpenObject>;
     /// Settings of the HTTPRoute.
     fn gateway_route(&self) -> Option<&GatewayRoute>;
-    /// What was last reported.
-    fn status(&self) -> Option<&ComponentStatus>;
 }
+
+/// The methods of [`Component`] for the fields that all three specs have.
+macro_rules! component_fields {
+    () => {
+        fn container(&self) -> Option<&ContainerOverride> {
+            self.spec.container.as_ref()
+        }
+
+        fn pod_spec(&self) -> Option<&OpenObject> {
+            self.spec.pod_spec.as_ref()
+        }
+
+        fn gateway_route(&self) -> Option<&GatewayRoute> {
+            self.spec.gateway_route.as_ref()
+        }
+    };
+}
+use component_fields;
 
 /// The definitions of all kinds, in the order of their names.
 pub fn crds() -> Vec<CustomResourceDefinition> {

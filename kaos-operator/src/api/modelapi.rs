@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::shared::open_object;
 use super::{
     Component, ComponentStatus, ContainerOverride, GatewayRoute, OpenObject, TelemetrySettings,
+    component_fields,
 };
 
 /// An endpoint that serves models: a LiteLLM proxy, or Ollama.
@@ -192,19 +193,5 @@ impl Component for ModelApi {
         }
     }
 
-    fn container(&self) -> Option<&ContainerOverride> {
-        self.spec.container.as_ref()
-    }
-
-    fn pod_spec(&self) -> Option<&OpenObject> {
-        self.spec.pod_spec.as_ref()
-    }
-
-    fn gateway_route(&self) -> Option<&GatewayRoute> {
-        self.spec.gateway_route.as_ref()
-    }
-
-    fn status(&self) -> Option<&ComponentStatus> {
-        self.status.as_ref()
-    }
+    component_fields!();
 }

@@ -1,6 +1,7 @@
 //! What the API server checks by the schema, for manifests that no API server has seen.
 
 use jsonschema::{Draft, Validator};
+use kube::core::cel;
 use serde_json::{Map, Value};
 
 use super::crds;
@@ -13,6 +14,8 @@ pub struct Schemas(Vec<Schema>);
 
 struct Schema {
     kind: String,
+    /// The whole schema, whose rules in CEL may look at the metadata.
+    whole: Value,
     spec: Value,
     validator: Validator,
 }
@@ -34,6 +37,7 @@ impl Schemas {
                         .ok()?;
                     Some(Schema {
                         kind: definition.spec.names.kind,
+                        whole: schema,
                         spec,
                         validator,
                     })
@@ -42,8 +46,8 @@ impl Schemas {
         )
     }
 
-    /// What is wrong with the spec of a manifest, each as `field: reason`. Rules in CEL are not
-    /// looked at: reconciling checks the same.
+    /// What is wrong with a manifest, each as `field: reason`. Rules in CEL are evaluated where the
+    /// rest of the schema holds, as the API server does.
     #[must_use]
     pub fn problems(&self, kind: &str, manifest: &Value) -> Vec<String> {
         let Some(schema) = self.0.iter().find(|schema| schema.kind == kind) else {
@@ -60,6 +64,12 @@ impl Schemas {
             })
             .collect();
         unknown_fields(&schema.spec, &spec, "spec", &mut problems);
+        if problems.is_empty() {
+            let object = without_nulls(manifest.clone());
+            let rules = cel::Validator::new().validate(&schema.whole, &object, None);
+            let broken = rules.err().map(cel::ValidationErrors::into_vec);
+            problems.extend(broken.unwrap_or_default().iter().map(ToString::to_string));
+        }
         problems
     }
 }
@@ -119,7 +129,7 @@ mod tests {
     use super::*;
 
     fn problems(kind: &str, spec: Value) -> Vec<String> {
-        Schemas::new().problems(kind, &json!({ "spec": spec }))
+        Schemas::new().problems(kind, &json!({"metadata": {"name": "x"}, "spec": spec}))
     }
 
     #[test]
@@ -163,6 +173,63 @@ mod tests {
             [
                 "spec.container.env[0].vlaue: there is no such field",
                 "spec.modle: there is no such field"
+            ]
+        );
+    }
+
+    #[test]
+    fn rules_in_cel_are_evaluated() {
+        let tools = json!({"fromString": "x"});
+        for (kind, spec, expected) in [
+            (
+                "ModelAPI",
+                json!({"mode": "Proxy"}),
+                "spec: mode Proxy needs proxyConfig",
+            ),
+            (
+                "ModelAPI",
+                json!({"mode": "Hosted"}),
+                "spec: mode Hosted needs hostedConfig",
+            ),
+            (
+                "ModelAPI",
+                json!({"mode": "Proxy", "proxyConfig": {"models": ["g"], "apiKey": {}}}),
+                "spec.proxyConfig.apiKey: exactly one of value and valueFrom must be set",
+            ),
+            (
+                "MCPServer",
+                json!({}),
+                "spec: exactly one of runtime and type must be set",
+            ),
+            (
+                "MCPServer",
+                json!({"runtime": "custom"}),
+                "spec: runtime custom needs container.image",
+            ),
+            (
+                "MCPServer",
+                json!({"runtime": "slack", "config": {"tools": tools}}),
+                "spec: config.tools belongs to type; with runtime, use params",
+            ),
+            (
+                "MCPServer",
+                json!({"type": "python-runtime", "config": {"tools": {}}}),
+                "spec.config.tools: exactly one of fromPackage, fromString and fromSecretKeyRef must be set",
+            ),
+            (
+                "MCPServer",
+                json!({"type": "python-runtime", "config": {"tools": tools}}),
+                "",
+            ),
+        ] {
+            assert_eq!(problems(kind, spec).join("\n"), expected);
+        }
+        let name = "a".repeat(58);
+        let long = json!({"metadata": {"name": name}, "spec": {"modelAPI": "m", "model": "x"}});
+        assert_eq!(
+            Schemas::new().problems("Agent", &long),
+            [
+                "metadata.name must be a DNS label of at most 57 characters: the Service is named agent-<name>"
             ]
         );
     }

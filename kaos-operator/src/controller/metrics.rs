@@ -13,7 +13,8 @@ use prometheus_client::registry::{Metric, Registry};
 pub struct ByResult {
     /// Component: agent, mcpserver or modelapi.
     pub component: &'static str,
-    /// `applied`, `waiting`, `invalid` or `error`.
+    /// Of a reconcile `applied`, `waiting`, `invalid` or `error`; of a review `allowed`, `warned` or
+    /// `refused`.
     pub result: &'static str,
 }
 
@@ -51,6 +52,8 @@ pub struct Metrics {
     pub durations: Family<ByComponent, Histogram, fn() -> Histogram>,
     /// Resources that wait to be reconciled.
     pub queue_depth: Gauge,
+    /// Reviews for the API server.
+    pub reviews: Family<ByResult, Counter>,
     /// Writes to the API server that were accepted.
     pub writes: Family<ByWrite, Counter>,
     /// Watches that failed and were started again.
@@ -86,6 +89,12 @@ impl Default for Metrics {
                 "queue_depth",
                 "Resources that wait to be reconciled",
                 Gauge::default(),
+            ),
+            reviews: add(
+                all,
+                "reviews",
+                "Admission reviews by result",
+                Family::default(),
             ),
             writes: add(
                 all,

@@ -13,6 +13,7 @@ mod metrics;
 mod objects;
 mod queue;
 mod recent;
+mod reconciled;
 mod reconciler;
 mod server;
 mod spans;
@@ -29,12 +30,14 @@ use kube::runtime::{Config, Controller, controller};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use self::caches::Caches;
+pub use self::caches::Caches;
 use self::leadership::Leadership;
-use self::metrics::Metrics;
+pub use self::metrics::{ByResult, Metrics};
 use self::queue::Queue;
-use self::reconciler::{Context, Reconciled, never_fails, reconcile};
+pub use self::reconciled::{Reconciled, references};
+use self::reconciler::{Context, never_fails, reconcile};
 use crate::settings::Settings;
+use crate::webhook;
 
 /// Reconciles of one kind at the same time. They wait for the API server most of the time; more
 /// would only be throttled there.
@@ -52,12 +55,14 @@ pub struct Process {
     pub listen: SocketAddr,
     /// Who we are among the replicas.
     pub identity: String,
+    /// The admission webhook, where there is to be one.
+    pub webhook: Option<webhook::Options>,
 }
 
 /// Runs until `shutdown` completes: waits for the lease, reconciles, and gives the lease up.
 ///
 /// # Errors
-/// The address cannot be bound, the API server cannot be reached at start, or the lease was lost:
+/// An address cannot be bound, the API server cannot be reached at start, or the lease was lost:
 /// the process must then end, since another replica writes.
 pub async fn run(
     config: kube::Config,
@@ -72,8 +77,14 @@ pub async fn run(
     let caches = Arc::new(Caches::start(
         &client, &settings, &queue, &metrics, &mut tasks,
     ));
-    let server = server::serve(process.listen, Arc::clone(&metrics), Arc::clone(&caches)).await?;
-    tasks.spawn(server);
+    let trusted = match process.webhook {
+        Some(options) => Some(webhook::start(
+            options, &client, &settings, &caches, &metrics, &mut tasks,
+        )?),
+        None => None,
+    };
+    let (all, synced) = (Arc::clone(&metrics), Arc::clone(&caches));
+    tasks.spawn(server::serve(process.listen, all, synced, trusted).await?);
 
     let leadership = Leadership::new(
         config,

@@ -10,11 +10,9 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::controller::Action;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
-use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::reflector::ObjectRef;
 use kube::{Client, ResourceExt};
 use prometheus_client::metrics::gauge::Gauge;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tracing::{Instrument as _, Span};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
@@ -24,11 +22,11 @@ use super::metrics::{ByComponent, ByResult, ByWrite, Metrics};
 use super::objects::{Objects, status_patch};
 use super::queue::Queue;
 use super::recent::{Recent, TRUST};
+use super::reconciled::Reconciled;
 use super::spans;
-use crate::api::{Agent, Component, ComponentStatus, McpServer, ModelApi, Phase};
+use crate::api::{Component as _, ComponentStatus, ModelApi, Phase};
 use crate::reconcile::{
-    self, AgentReferences, CONFIG_MAP_PREFIX, Desired, MANAGER, McpServerReference,
-    ModelApiReference, Problem, RouteState, object_name,
+    self, CONFIG_MAP_PREFIX, Desired, MANAGER, Problem, RouteState, object_name,
 };
 use crate::settings::Settings;
 
@@ -65,82 +63,6 @@ pub enum ReconcileError {
         /// What the API server or the way to it said.
         source: kube::Error,
     },
-}
-
-/// A kind that can be reconciled.
-pub trait Reconciled:
-    Component + Clone + std::fmt::Debug + DeserializeOwned + Serialize + Send + Sync + 'static
-{
-    /// What the resource stands for, with what it refers to taken from the caches.
-    fn desired(&self, context: &Context) -> Result<Desired, Problem>;
-    /// The cache of the kind.
-    fn store(caches: &Caches) -> &Store<Self>;
-    /// Puts a status into the resource.
-    fn set_status(&mut self, status: ComponentStatus);
-}
-
-impl Reconciled for Agent {
-    fn desired(&self, context: &Context) -> Result<Desired, Problem> {
-        let namespace = self.namespace().unwrap_or_default();
-        let caches = &context.caches;
-        let find = |name: &str| caches.models.get(&ObjectRef::new(name).within(&namespace));
-        let model_api = find(&self.spec.model_api);
-        let mcp_servers = self.spec.mcp_servers.iter().filter_map(|name| {
-            let server = caches
-                .servers
-                .get(&ObjectRef::new(name).within(&namespace))?;
-            Some((name.clone(), McpServerReference::from(server.as_ref())))
-        });
-        let mut peers: Vec<String> = self.spec.agent_network.access.clone();
-        peers.retain(|name| {
-            let peer = caches.agents.get(&ObjectRef::new(name).within(&namespace));
-            peer.is_some_and(|peer| peer.spec.agent_network.expose)
-        });
-        peers.sort_unstable();
-        peers.dedup();
-        let references = AgentReferences {
-            model_api: model_api.map(|model| ModelApiReference::from(model.as_ref())),
-            mcp_servers: mcp_servers.collect(),
-            peers,
-        };
-        reconcile::agent(self, &references, &context.settings)
-    }
-
-    fn store(caches: &Caches) -> &Store<Self> {
-        &caches.agents
-    }
-
-    fn set_status(&mut self, status: ComponentStatus) {
-        self.status = Some(status);
-    }
-}
-
-impl Reconciled for McpServer {
-    fn desired(&self, context: &Context) -> Result<Desired, Problem> {
-        reconcile::mcp_server(self, &context.caches.runtimes(), &context.settings)
-    }
-
-    fn store(caches: &Caches) -> &Store<Self> {
-        &caches.servers
-    }
-
-    fn set_status(&mut self, status: ComponentStatus) {
-        self.status = Some(status);
-    }
-}
-
-impl Reconciled for ModelApi {
-    fn desired(&self, context: &Context) -> Result<Desired, Problem> {
-        reconcile::model_api(self, &context.settings)
-    }
-
-    fn store(caches: &Caches) -> &Store<Self> {
-        &caches.models
-    }
-
-    fn set_status(&mut self, status: ComponentStatus) {
-        self.status = Some(status);
-    }
 }
 
 impl Context {
@@ -301,7 +223,7 @@ async fn reconcile_now<K: Reconciled>(
     namespace: &str,
     context: &Context,
 ) -> Result<Result<Wrote, Problem>, ReconcileError> {
-    let mut outcome = resource.desired(context);
+    let mut outcome = resource.desired(&context.caches, &context.settings);
     let mut route = RouteState::Unwanted;
     let mut wrote = Wrote::Nothing;
     if let Ok(desired) = &outcome {
@@ -395,7 +317,7 @@ async fn report<K: Reconciled>(
     let uid = resource.uid().unwrap_or_default();
     let mut resource = resource.clone();
     if let Some(status) = context.statuses.get(&uid) {
-        resource.set_status(status);
+        *resource.status_mut() = Some(status);
     }
     let name = object_name::<K>(&resource.name_any());
     let deployment = context.objects.deployment(namespace, &name);

@@ -13,11 +13,13 @@ use tokio::net::TcpListener;
 
 use super::caches::Caches;
 use super::metrics::Metrics;
+use crate::webhook::Trusted;
 
 /// Media type of OpenMetrics.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Binds the address, and returns what then serves for ever.
+/// Binds the address, and returns what then serves for ever. A replica is ready when its caches are
+/// filled and, with a webhook, when the API server trusts it.
 ///
 /// # Errors
 /// The address cannot be bound.
@@ -25,6 +27,7 @@ pub async fn serve(
     listen: SocketAddr,
     metrics: Arc<Metrics>,
     caches: Arc<Caches>,
+    trusted: Option<Trusted>,
 ) -> Result<impl Future<Output = ()> + Send> {
     let listener = TcpListener::bind(listen)
         .await
@@ -35,13 +38,13 @@ pub async fn serve(
             .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
     };
     let ready = move || async move {
-        if caches.are_synced() {
-            (StatusCode::OK, "ok")
+        let unavailable = StatusCode::SERVICE_UNAVAILABLE;
+        if !caches.are_synced() {
+            (unavailable, "the caches are not synced yet")
+        } else if trusted.is_some_and(|trusted| !trusted.holds()) {
+            (unavailable, "the API server does not trust the webhook yet")
         } else {
-            (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "the caches are not synced yet",
-            )
+            (StatusCode::OK, "ok")
         }
     };
     let router = Router::new()

@@ -1,7 +1,8 @@
 //! Spans of reconciles, and of the writes that they make.
 //!
-//! `k8s.namespace.name` is of the semantic conventions; for objects of any kind they have no names
-//! yet, so the others are those of the OpenTelemetry collector's receiver of Kubernetes events.
+//! `k8s.namespace.name` and `error.type` are of the semantic conventions. These have no names for
+//! objects of any kind yet: `k8s.object.*` are those of the OpenTelemetry collector's receiver of
+//! Kubernetes events, and what is `kaos.*` is ours.
 
 use kube::ResourceExt as _;
 use opentelemetry::trace::Status;
@@ -18,7 +19,7 @@ pub fn reconcile<K: Component>(resource: &K) -> Span {
         k8s.object.kind = %K::kind(&()),
         k8s.object.name = resource.name_any(),
         k8s.object.uid = resource.uid(),
-        k8s.object.generation = resource.meta().generation,
+        kaos.resource.generation = resource.meta().generation,
     )
 }
 

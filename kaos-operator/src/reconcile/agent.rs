@@ -47,7 +47,7 @@ pub struct ModelApiReference {
 impl From<&ModelApi> for ModelApiReference {
     fn from(resource: &ModelApi) -> Self {
         Self {
-            ready: resource.status().is_some_and(|status| status.ready),
+            ready: resource.status.as_ref().is_some_and(|status| status.ready),
             mode: resource.spec.mode,
             models: served_models(&resource.spec),
         }
@@ -64,7 +64,7 @@ pub struct McpServerReference {
 impl From<&McpServer> for McpServerReference {
     fn from(resource: &McpServer) -> Self {
         Self {
-            ready: resource.status().is_some_and(|status| status.ready),
+            ready: resource.status.as_ref().is_some_and(|status| status.ready),
         }
     }
 }
@@ -81,7 +81,7 @@ pub fn agent(
     let name = name_of(resource)?;
     let namespace = resource.metadata.namespace.as_deref().unwrap_or_default();
     let telemetry = Telemetry::merge(&resource.telemetry(), &settings.telemetry)?;
-    let model_api = resolve(resource, references)?;
+    let awaited = resolve(resource, references)?;
     let linked = LinkedResources {
         modelapi: resource.spec.model_api.clone(),
         mcpservers: sorted(&resource.spec.mcp_servers),
@@ -91,7 +91,9 @@ pub fn agent(
     let mut environment = Environment::default();
     environment.set_log_level(settings.log_level);
     environment.set_kaos_sdk(&telemetry, namespace, name);
-    let url = endpoint::<ModelApi>(namespace, &linked.modelapi, port(model_api.mode));
+    let mode = references.model_api.as_ref().map(|model| model.mode);
+    let port_of_model = port(mode.unwrap_or(ModelApiMode::Proxy));
+    let url = endpoint::<ModelApi>(namespace, &linked.modelapi, port_of_model);
     set_configuration(&mut environment, resource, name, &url);
     set_links(&mut environment, &linked, namespace);
 
@@ -112,8 +114,13 @@ pub fn agent(
         .filter(|_| exposed)
         .map(|gateway| http_route(resource, name, gateway, PORT))
         .transpose()?;
+    let deployment = deployment(resource, name, &pod_spec, &telemetry, None)?;
+    // Only now, since waiting does not help a spec that is not valid.
+    if let Some(awaited) = awaited {
+        return Err(Problem::Waiting(awaited));
+    }
     Ok(Desired {
-        deployment: deployment(resource, name, &pod_spec, &telemetry, None)?,
+        deployment,
         service: exposed.then(|| service(resource, name, PORT)),
         config_map: None,
         route,
@@ -123,11 +130,8 @@ pub fn agent(
     })
 }
 
-/// The ModelAPI, once everything that must be there is there.
-fn resolve<'a>(
-    resource: &Agent,
-    references: &'a AgentReferences,
-) -> Result<&'a ModelApiReference, Problem> {
+/// What must be there, or be ready, and is not.
+fn resolve(resource: &Agent, references: &AgentReferences) -> Result<Option<String>, Problem> {
     let spec = &resource.spec;
     // Names that no resource can have would be waited for in vain.
     if check::<ModelApi>(&spec.model_api).is_err() {
@@ -147,8 +151,7 @@ fn resolve<'a>(
     }
     let must_be_ready = spec.wait_for_dependencies;
     let Some(model_api) = &references.model_api else {
-        let message = format!("ModelAPI {} does not exist", spec.model_api);
-        return Err(Problem::Waiting(message));
+        return Ok(Some(format!("ModelAPI {} does not exist", spec.model_api)));
     };
     if !serves(&model_api.models, &spec.model) {
         return Err(Problem::invalid(format!(
@@ -159,23 +162,18 @@ fn resolve<'a>(
         )));
     }
     if must_be_ready && !model_api.ready {
-        let message = format!("ModelAPI {} is not ready", spec.model_api);
-        return Err(Problem::Waiting(message));
+        return Ok(Some(format!("ModelAPI {} is not ready", spec.model_api)));
     }
     for name in sorted(&spec.mcp_servers) {
         match references.mcp_servers.get(&name) {
-            None => {
-                let message = format!("MCPServer {name} does not exist");
-                return Err(Problem::Waiting(message));
-            }
+            None => return Ok(Some(format!("MCPServer {name} does not exist"))),
             Some(server) if must_be_ready && !server.ready => {
-                let message = format!("MCPServer {name} is not ready");
-                return Err(Problem::Waiting(message));
+                return Ok(Some(format!("MCPServer {name} is not ready")));
             }
             Some(_) => {}
         }
     }
-    Ok(model_api)
+    Ok(None)
 }
 
 fn set_configuration(

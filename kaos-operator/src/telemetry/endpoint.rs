@@ -16,6 +16,12 @@ const PROTOCOL: Names = [
     "OTEL_EXPORTER_OTLP_PROTOCOL",
 ];
 
+/// Not supported: neither exporter has it. The variable of OpenSSL's works for both.
+const CERTIFICATE: Names = [
+    "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE",
+    "OTEL_EXPORTER_OTLP_CERTIFICATE",
+];
+
 /// How spans are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
@@ -75,6 +81,9 @@ impl Variables {
             let expected = "a URL with its scheme, such as http://otel-collector.monitoring:4317";
             return Err(bad(name, endpoint, expected));
         }
+        if let Some((name, file)) = self.first(CERTIFICATE) {
+            return Err(bad(name, file, "unset; name the file in SSL_CERT_FILE"));
+        }
         match self.first(PROTOCOL) {
             Some((_, "grpc")) => Ok(Some(Protocol::Grpc)),
             Some((_, "http/protobuf")) => Ok(Some(Protocol::Http)),
@@ -82,6 +91,15 @@ impl Variables {
             None if has_grpc_port(endpoint) => Ok(Some(Protocol::Grpc)),
             None => Ok(Some(Protocol::Http)),
         }
+    }
+
+    /// Whether the endpoint is reached over TLS.
+    pub fn is_secure(&self) -> bool {
+        let uri = self
+            .first(ENDPOINT)
+            .map(|(_, uri)| uri.parse::<http::Uri>());
+        uri.and_then(Result::ok)
+            .is_some_and(|uri| uri.scheme_str() == Some("https"))
     }
 }
 

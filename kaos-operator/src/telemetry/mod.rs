@@ -15,7 +15,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use opentelemetry::KeyValue;
 use opentelemetry::trace::TracerProvider as _;
-use opentelemetry_otlp::SpanExporter;
+use opentelemetry_otlp::tonic_types::transport::ClientTlsConfig;
+use opentelemetry_otlp::{SpanExporter, WithTonicConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::resource::{EnvResourceDetector, TelemetryResourceDetector};
 use opentelemetry_sdk::trace::{SdkTracerProvider, Tracer};
@@ -74,6 +75,11 @@ fn provider(variables: &Variables, identity: &str) -> Result<SdkTracerProvider> 
     };
     // It reads endpoint, headers, timeout and so on from the same variables.
     let exporter = match protocol {
+        // Whom the machine trusts, or SSL_CERT_FILE names; over HTTP that is so by itself.
+        Protocol::Grpc if variables.is_secure() => SpanExporter::builder()
+            .with_tonic()
+            .with_tls_config(ClientTlsConfig::new().with_enabled_roots())
+            .build(),
         Protocol::Grpc => SpanExporter::builder().with_tonic().build(),
         Protocol::Http => SpanExporter::builder().with_http().build(),
     };

@@ -6,7 +6,7 @@ use kaos_operator::reconcile::Runtimes;
 use kaos_operator::settings::{LogLevel, Settings};
 use serde_json::Value;
 
-use super::control_plane::{documents, helm_template};
+use super::control_plane::{chart, documents, helm, helm_template};
 
 /// Everything that is off by default.
 const EVERYTHING: &[&str] = &[
@@ -18,6 +18,14 @@ const EVERYTHING: &[&str] = &[
     "gatewayAPI.gatewayNamespace=gateways",
     "operator.replicas=2",
     "operator.telemetry.endpoint=http://otel-collector:4317",
+    "operator.env[0].name=OTEL_SERVICE_NAME",
+    "operator.env[0].value=operator",
+    "operator.volumes[0].name=authority",
+    "operator.volumes[0].configMap.name=authority",
+    "operator.volumeMounts[0].name=authority",
+    "operator.volumeMounts[0].mountPath=/authority",
+    "operator.webhook.enabled=true",
+    "operator.webhook.failurePolicy=Fail",
     "operator.podDisruptionBudget.enabled=true",
     "operator.networkPolicy.enabled=true",
     "operator.podMonitor.enabled=true",
@@ -58,6 +66,25 @@ fn golden_templates() {
     );
     let none = helm_template(&["crds.install=false"]).expect("valid values");
     assert!(!none.contains("CustomResourceDefinition"));
+    let nothing = helm_template(&["crds.install=false", "operator.enabled=false"]);
+    assert_eq!(
+        documents(&nothing.expect("valid values")),
+        Vec::<Value>::new()
+    );
+}
+
+#[test]
+#[ignore = "cluster: needs helm"]
+fn helm_finds_nothing_to_complain_about() {
+    let everything = EVERYTHING.iter().flat_map(|value| ["--set", value]);
+    let output = helm()
+        .args(["lint", "--strict"])
+        .arg(chart())
+        .args(everything)
+        .output()
+        .expect("helm runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}");
 }
 
 #[test]
@@ -96,6 +123,11 @@ fn values_that_are_not_valid_are_refused() {
             "/gatewayAPI/defaultTimeouts/agent",
         ),
         ("operator.replicas=-1", "/operator/replicas"),
+        ("operator.env[0].value=x", "/operator/env/0"),
+        (
+            "operator.webhook.failurePolicy=Never",
+            "/operator/webhook/failurePolicy",
+        ),
         (
             "operator.telemetry.endpoint=collector:4317",
             "/operator/telemetry/endpoint",

@@ -272,6 +272,8 @@ fn start_api_server(path: &Path, etcd_port: u16, port: u16) -> Running {
             "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
             "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
             "--endpoint-reconciler-type=none".to_owned(),
+            // Webhooks are reached at the addresses behind their Service: there is no kube-proxy.
+            "--enable-aggregator-routing=true".to_owned(),
             format!("--audit-policy-file={}", file("audit.yaml")),
             format!("--audit-log-path={}", file("audit.log")),
             "--audit-log-mode=blocking".to_owned(),
@@ -324,12 +326,21 @@ fn kubeconfig(path: &Path, port: u16, token: &str) -> String {
     .to_string()
 }
 
+/// A command line of helm's to be.
+pub fn helm() -> Command {
+    Command::new(tool("helm-4.3.1/helm"))
+}
+
+/// Where the chart is.
+pub fn chart() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/kaos")
+}
+
 /// The chart with these values (`--set`), or what helm says against them.
 pub fn helm_template(values: &[&str]) -> Result<String, String> {
-    let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/kaos");
-    let output = Command::new(tool("helm-4.3.1/helm"))
+    let output = helm()
         .args(["template", "kaos"])
-        .arg(chart)
+        .arg(chart())
         .args(["--namespace", SYSTEM])
         .args(values.iter().flat_map(|value| ["--set", value]))
         .output()

@@ -126,6 +126,32 @@ async fn drift_is_put_back_and_what_is_not_ours_is_left() {
             .any(|container| container.name == "sidecar")
     );
 
+    // Also where another field manager has taken the field by force, so that both claim it.
+    let mut theirs = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": "modelapi-m", "namespace": "drift"},
+        "spec": {"template": {"spec": {"containers": [{"name": "model-api", "image": "wrong:2"}]}}},
+    });
+    plane.apply(&theirs).await;
+    let repaired = wait_for(&deployments, "modelapi-m", |now| {
+        image(now) == image(&original)
+    })
+    .await;
+    assert_eq!(repaired.spec.replicas, Some(3));
+    // And now it is they who get the conflict.
+    theirs["spec"]["template"]["spec"]["containers"][0]["image"] = json!("wrong:3");
+    let refused = deployments
+        .patch(
+            "modelapi-m",
+            &PatchParams::apply("others"),
+            &Patch::Apply(&theirs),
+        )
+        .await;
+    match refused {
+        Err(kube::Error::Api(status)) => assert_eq!(status.code, 409),
+        other => panic!("no conflict: {other:?}"),
+    }
+
     let emptied = Patch::Merge(json!({"data": {"config.yaml": "gone"}}));
     maps.patch("litellm-config-m", &params, &emptied)
         .await

@@ -15,6 +15,7 @@ mod references;
 mod scale;
 mod schema;
 mod telemetry;
+mod webhook;
 
 use std::time::{Duration, Instant};
 

@@ -33,6 +33,16 @@ impl Operator {
 
     /// The same with some settings other than the chart's.
     pub async fn start_with(plane: &ControlPlane, name: &str, other: &[(&str, &str)]) -> Self {
+        Self::launch(plane, name, other, &[]).await
+    }
+
+    /// The same with further arguments.
+    pub async fn launch(
+        plane: &ControlPlane,
+        name: &str,
+        other: &[(&str, &str)],
+        arguments: &[String],
+    ) -> Self {
         let settings: Api<ConfigMap> = Api::namespaced(plane.client.clone(), SYSTEM);
         let settings = settings
             .get("kaos-operator-settings")
@@ -43,8 +53,9 @@ impl Operator {
         let process = Running::start(
             plane.directory(),
             name,
-            Command::new(env!("CARGO_BIN_EXE_kaos-operator"))
+            Command::new(program())
                 .args(["run", "--log=info,kaos_operator=debug"])
+                .args(arguments)
                 .arg(format!("--listen=127.0.0.1:{port}"))
                 .arg(format!("--identity={name}"))
                 .env_clear()
@@ -141,6 +152,13 @@ impl Drop for Operator {
             eprintln!("--- log of the operator ---\n{}", self.log());
         }
     }
+}
+
+/// The operator: the one that was built with the tests, or, to be measured, the one that
+/// `KAOS_OPERATOR` names.
+fn program() -> PathBuf {
+    let built = || env!("CARGO_BIN_EXE_kaos-operator").into();
+    std::env::var_os("KAOS_OPERATOR").map_or_else(built, PathBuf::from)
 }
 
 /// Reconciles by component, whatever came of them, from the text of `/metrics`.

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use axum::Router;
 use axum::body::Bytes;
 use axum::routing::post;
+use axum_server::tls_rustls::RustlsConfig;
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use kaos_operator::api::McpServer;
 use kube::api::{Api, Patch, PatchParams, ResourceExt as _};
@@ -23,17 +24,29 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use prost::Message as _;
+use rcgen::{CertifiedKey, KeyPair};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
+use tonic::transport::{Server, ServerTlsConfig};
 use tonic::{Request, Response, Status};
 
 use super::control_plane::ControlPlane;
+use super::machine::write;
 use super::operator::Operator;
 use super::{eventually, namespace, resource, wait_for_phase};
 
 const NAMESPACE: &str = "own";
+
+/// A certificate that is its own authority, with its key.
+type Identity = CertifiedKey<KeyPair>;
+
+fn listen() -> (std::net::TcpListener, SocketAddr) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.set_nonblocking(true).expect("a listener");
+    let address = listener.local_addr().expect("an address");
+    (listener, address)
+}
 
 /// What a collector has received.
 #[derive(Clone, Default)]
@@ -44,27 +57,48 @@ impl Collector {
         self.0.lock().expect("no panic").push(request);
     }
 
-    /// As a gRPC server.
-    async fn serve_grpc(&self) -> SocketAddr {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("an address");
-        let server = Server::builder()
+    /// As a gRPC server; with an identity over TLS.
+    async fn serve_grpc(&self, identity: Option<&Identity>) -> SocketAddr {
+        let (listener, address) = listen();
+        let listener = TcpListener::from_std(listener).expect("a listener");
+        let mut server = Server::builder();
+        if let Some(identity) = identity {
+            let key = &identity.signing_key;
+            let pem =
+                tonic::transport::Identity::from_pem(identity.cert.pem(), key.serialize_pem());
+            let tls = ServerTlsConfig::new().identity(pem);
+            server = server.tls_config(tls).expect("a configuration of TLS");
+        }
+        let server = server
             .add_service(TraceServiceServer::new(self.clone()))
             .serve_with_incoming(TcpIncoming::from(listener));
         tokio::spawn(server);
         address
     }
 
-    /// As an HTTP server.
-    async fn serve_http(&self) -> SocketAddr {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("an address");
+    /// As an HTTP server; with an identity over TLS.
+    async fn serve_http(&self, identity: Option<&Identity>) -> SocketAddr {
+        let (listener, address) = listen();
         let collector = self.clone();
         let receive = |body: Bytes| async move {
             collector.receive(ExportTraceServiceRequest::decode(body).expect("protobuf"));
         };
         let router = Router::new().route("/v1/traces", post(receive));
-        tokio::spawn(async { axum::serve(listener, router).await });
+        let service = router.into_make_service();
+        match identity {
+            Some(identity) => {
+                let certificate = identity.cert.der().to_vec();
+                let key = identity.signing_key.serialize_der();
+                let tls = RustlsConfig::from_der(vec![certificate], key).await;
+                let tls = tls.expect("a configuration of TLS");
+                let server = axum_server::from_tcp_rustls(listener, tls).expect("a server");
+                tokio::spawn(server.serve(service));
+            }
+            None => {
+                let server = axum_server::from_tcp(listener).expect("a server");
+                tokio::spawn(server.serve(service));
+            }
+        }
         address
     }
 
@@ -119,6 +153,13 @@ fn status(span: &Span) -> StatusCode {
         .map_or(StatusCode::Unset, |status| status.code())
 }
 
+/// An operator that leads.
+async fn leader(plane: &ControlPlane, name: &str, variables: &[(&str, &str)]) -> Operator {
+    let operator = Operator::start_with(plane, name, variables).await;
+    eventually("it leads", || async { operator.leads() }).await;
+    operator
+}
+
 /// Has an operator reconcile a server, and one that the API server refuses; both are told.
 async fn check(
     plane: &ControlPlane,
@@ -126,8 +167,7 @@ async fn check(
     variables: &[(&str, &str)],
     collector: &Collector,
 ) {
-    let mut operator = Operator::start_with(plane, name, variables).await;
-    eventually("it leads", || async { operator.leads() }).await;
+    let mut operator = leader(plane, name, variables).await;
     let servers: Api<McpServer> = Api::namespaced(plane.client.clone(), NAMESPACE);
     let spec = json!({"runtime": "custom", "container": {"image": "t:1"}});
     plane
@@ -172,7 +212,7 @@ async fn check(
         "k8s.object.kind": "MCPServer",
         "k8s.object.name": name,
         "k8s.object.uid": uid,
-        "k8s.object.generation": 1,
+        "kaos.resource.generation": 1,
         "kaos.reconcile.outcome": "applied",
     });
     assert_eq!(json!(attributes(&reconcile.attributes)), expected);
@@ -216,7 +256,7 @@ async fn telemetry_of_the_operator_itself() {
     namespace(&plane, NAMESPACE).await;
 
     let collector = Collector::default();
-    let endpoint = format!("http://{}", collector.serve_grpc().await);
+    let endpoint = format!("http://{}", collector.serve_grpc(None).await);
     let variables = [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
@@ -228,7 +268,7 @@ async fn telemetry_of_the_operator_itself() {
     }
 
     let collector = Collector::default();
-    let endpoint = format!("http://{}", collector.serve_http().await);
+    let endpoint = format!("http://{}", collector.serve_http(None).await);
     let variables = [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
         ("OTEL_SERVICE_NAME", "mine"),
@@ -236,6 +276,35 @@ async fn telemetry_of_the_operator_itself() {
     check(&plane, "second", &variables, &collector).await;
     for resource in collector.resources() {
         assert_eq!(resource["service.name"], "mine");
+    }
+}
+
+#[tokio::test]
+#[ignore = "cluster: needs a control plane"]
+async fn telemetry_of_the_operator_itself_over_tls() {
+    // Of this process, for the collector; the operator has its own.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let plane = ControlPlane::start(&[]).await;
+    namespace(&plane, NAMESPACE).await;
+    let identity = rcgen::generate_simple_self_signed(["localhost".to_owned()]);
+    let identity = identity.expect("a certificate");
+    let authority = write(plane.directory(), "collector.pem", &identity.cert.pem());
+    let authority = authority.to_str().expect("a path in UTF-8");
+
+    for protocol in ["grpc", "http/protobuf"] {
+        let collector = Collector::default();
+        let address = match protocol {
+            "grpc" => collector.serve_grpc(Some(&identity)).await,
+            _ => collector.serve_http(Some(&identity)).await,
+        };
+        let endpoint = format!("https://localhost:{}", address.port());
+        let variables = [
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+            ("SSL_CERT_FILE", authority),
+        ];
+        let name = format!("tls-{}", &protocol[..4]);
+        check(&plane, &name, &variables, &collector).await;
     }
 }
 
@@ -256,8 +325,7 @@ async fn telemetry_that_nobody_takes_does_not_keep_the_operator_from_ending() {
             ("OTEL_BSP_SCHEDULE_DELAY", "3600000"),
         ];
         let name = protocol.replace('/', "-");
-        let mut operator = Operator::start_with(&plane, &name, &variables).await;
-        eventually("it leads", || async { operator.leads() }).await;
+        let mut operator = leader(&plane, &name, &variables).await;
         let spec = json!({"runtime": "custom", "container": {"image": "t:1"}});
         plane
             .apply(&resource("MCPServer", NAMESPACE, &name, spec))
@@ -279,13 +347,12 @@ async fn telemetry_of_a_reconcile_that_fails() {
     let plane = ControlPlane::start(&[]).await;
     namespace(&plane, NAMESPACE).await;
     let collector = Collector::default();
-    let endpoint = format!("http://{}", collector.serve_grpc().await);
+    let endpoint = format!("http://{}", collector.serve_grpc(None).await);
     let variables = [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
     ];
-    let mut operator = Operator::start_with(&plane, "first", &variables).await;
-    eventually("it leads", || async { operator.leads() }).await;
+    let mut operator = leader(&plane, "first", &variables).await;
     // It may not write any more.
     let roles: Api<ClusterRole> = Api::all(plane.client.clone());
     let read = json!({"rules": [

@@ -6,6 +6,7 @@
 
 pub mod flood;
 mod http1;
+mod listen;
 mod load;
 pub mod overhead;
 pub mod replay;

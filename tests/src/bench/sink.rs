@@ -1,7 +1,7 @@
 //! An OTLP/gRPC receiver that counts. The one of the tests keeps every attribute of every span,
 //! which would cost more CPU than what is measured.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,11 +18,12 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
-use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
+
+use super::listen::listen;
 
 /// A running receiver. It ends when this is dropped.
 pub struct Sink {
@@ -73,15 +74,7 @@ impl Sink {
     /// # Panics
     /// There is no free port.
     pub fn start() -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .expect("a runtime starts");
-        let listener = runtime
-            .block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
-            .expect("a port is free");
-        let address = listener.local_addr().expect("it is bound");
+        let (runtime, listener, address) = listen();
         let shared = Arc::new(Shared::default());
         let server = Server::builder()
             .add_service(TraceServiceServer::new(Counting(Arc::clone(&shared))))

@@ -1,13 +1,14 @@
 //! The server that the workload calls: answers every request with the same bytes, so that it costs
 //! as little as a server can.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 
 use super::http1::Incoming;
+use super::listen::listen;
 
 /// About what a model answers to a short question.
 const BODY_BYTES: usize = 1024;
@@ -24,15 +25,7 @@ impl Upstream {
     /// # Panics
     /// There is no free port.
     pub fn start() -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .expect("a runtime starts");
-        let listener = runtime
-            .block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
-            .expect("a port is free");
-        let address = listener.local_addr().expect("it is bound");
+        let (runtime, listener, address) = listen();
         runtime.spawn(serve(listener));
         Self {
             address,

@@ -13,6 +13,8 @@ pub struct A2aRequest {
     pub context_id: Option<String>,
     /// The task.
     pub task_id: Option<String>,
+    /// The message says that an agent delegates (`metadata.delegation`, as KAOS's do).
+    pub is_delegation: bool,
 }
 
 /// What a method does.
@@ -33,7 +35,8 @@ pub struct A2aReply {
     pub task_id: Option<String>,
     /// The conversation.
     pub context_id: Option<String>,
-    /// State of the task, in lower case without prefix (`completed`, `failed`, `working`, …).
+    /// Last state of the task, in lower case, without prefix, with hyphens (`completed`, `failed`,
+    /// `input-required`, …).
     pub state: Option<String>,
     /// What the text of the answer tells, in the words of KAOS's agents.
     pub notice: Option<crate::exchanges::llm::Notice>,

@@ -1,5 +1,7 @@
 //! The Model Context Protocol: streamable HTTP of all revisions, and the older HTTP with SSE.
 
+use crate::time::Nanos;
+
 /// Messages of one HTTP request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct McpRequest {
@@ -28,11 +30,12 @@ pub enum McpKind {
 }
 
 /// A message to a server.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct McpMessage {
     /// Its method; a response to a request of the server has none.
     pub method: Option<String>,
-    /// Its id as text; a notification has none.
+    /// Its id as text, at most 256 bytes; a notification has none. The number 1 and the text `1`
+    /// look alike.
     pub id: Option<String>,
     /// Name of the tool or the prompt (`params.name`).
     pub name: Option<String>,
@@ -49,17 +52,27 @@ pub struct McpReply {
     pub session_id: Option<String>,
     /// The protocol version that the server chose.
     pub protocol_version: Option<String>,
-    /// Results, in the order in which they came, at most [`MOST_MESSAGES`].
+    /// Results, in the order in which they came, at most [`MOST_MESSAGES`]. A message that has an
+    /// id and no result here was not answered.
     pub results: Vec<McpResult>,
+    /// Notifications among its messages: progress, log messages, changes.
+    pub notifications: u64,
+    /// Requests of the server among its messages: sampling, elicitation, roots.
+    pub requests: u64,
 }
 
 /// The answer to one message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct McpResult {
-    /// Id of the message that it answers, as text.
+    /// Id of the message that it answers, as text; none in errors about what was no message.
     pub id: Option<String>,
     /// A JSON-RPC error.
     pub error: Option<super::RpcError>,
     /// `isError`: the tool failed.
     pub is_tool_error: bool,
+    /// The server asks for more before it answers (`resultType` `input_required`, since
+    /// 2026-07-28): the client sends the request again.
+    pub needs_input: bool,
+    /// When it was complete.
+    pub at: Nanos,
 }

@@ -1,71 +1,28 @@
-//! JSON-RPC over HTTP: MCP and A2A.
+//! JSON-RPC over HTTP: the Model Context Protocol and the Agent2Agent protocol.
+//!
+//! Which of them a request speaks its head tells (`mcp-*` fields), else the names of its methods.
+//! JSON-RPC with other methods is neither, and means nothing here. Bodies are read as they pass
+//! ([`request`], [`reply`]); results that come on another exchange are joined to their request
+//! ([`legacy`]).
 
 pub mod a2a;
+mod head;
+pub mod legacy;
 pub mod mcp;
+mod members;
+mod methods;
+mod reply;
+mod request;
 
-use std::sync::Arc;
-
-use super::exchange::{Request, Response};
-use super::meaning::{Operation, Reply, Understanding};
-use crate::protocols::part::ServerSentEvent;
-use crate::time::Nanos;
+pub use head::understand;
+pub use reply::ReplyReader;
+pub use request::RequestReader;
 
 /// An error of JSON-RPC.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RpcError {
-    /// Its code.
+    /// Its code; 0 where it has none.
     pub code: i64,
-    /// Its message, cut short.
+    /// Its message, at most [`MOST_MESSAGE`](reply::MOST_MESSAGE) bytes of it.
     pub message: Option<String>,
-}
-
-/// What the request asks for, by its head; or how to read its body.
-#[must_use]
-pub fn understand(_request: &Request) -> Understanding {
-    Understanding::Nothing
-}
-
-/// Reads the body of a request that may be JSON-RPC.
-#[derive(Debug)]
-pub struct RequestReader;
-
-impl RequestReader {
-    /// The next bytes of the body.
-    pub fn bytes(&mut self, _bytes: &[u8]) {}
-
-    /// Bytes of the body are missing.
-    pub fn gap(&mut self) {}
-
-    /// The body is over.
-    #[must_use]
-    pub fn finish(self) -> Option<Operation> {
-        None
-    }
-}
-
-/// Reads the body of a response of JSON-RPC.
-#[derive(Debug)]
-pub struct ReplyReader;
-
-impl ReplyReader {
-    /// For the response to this operation.
-    #[must_use]
-    pub fn of(_operation: &Arc<Operation>, _response: &Response) -> Self {
-        Self
-    }
-
-    /// The next bytes of a JSON body.
-    pub fn bytes(&mut self, _bytes: &[u8], _at: Nanos) {}
-
-    /// The next event of an event stream.
-    pub fn event(&mut self, _event: &ServerSentEvent, _at: Nanos) {}
-
-    /// Bytes of the body are missing.
-    pub fn gap(&mut self) {}
-
-    /// The exchange is over.
-    #[must_use]
-    pub fn finish(self, _is_whole: bool) -> Option<Reply> {
-        None
-    }
 }

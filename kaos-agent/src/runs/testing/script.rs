@@ -7,6 +7,7 @@
 //! | `serve s P [options]` | process `P` receives a request that is called `s` |
 //! | `call c P [options]` | process `P` sends a request that is called `c` |
 //! | `understood s` | it is known what `s`, which has the option `later`, asks for: nothing known |
+//! | `understood s m=T/a` | the same: a call of an MCP tool, with a traceparent in its message |
 //! | `respond s` | the first byte of its response moves |
 //! | `end s` | it is over |
 //! | `fail c P [ms]` | `P` could not connect, which took so long |
@@ -36,6 +37,8 @@ use crate::capture::event::Pid;
 use crate::exchanges::exchange::{
     Actor, ConnectFailure, Exchange, ExchangeEvent, ExchangeId, Request,
 };
+use crate::exchanges::meaning::Operation;
+use crate::exchanges::rpc::mcp::{McpKind, McpMessage, McpRequest};
 use crate::identity::service::{Sampler, Service};
 use crate::runs::cause::{CauseSource, OneInFlight};
 use crate::runs::counters::RunCounters;
@@ -126,13 +129,14 @@ impl<S: CauseSource> Stage<S> {
                 let request = self.request(name, process, options).client().build();
                 self.start(name, request);
             }
-            ["understood", name] => {
+            ["understood", name, ref message @ ..] => {
                 let (id, at) = (self.requests[name].id, self.now);
-                self.push(ExchangeEvent::Understood {
-                    id,
-                    at,
-                    operation: None,
+                let operation = message.first().map(|message| {
+                    let context = message.strip_prefix("m=").expect("a message");
+                    let traceparent = self.traceparent(context);
+                    Arc::new(mcp_call(traceparent))
                 });
+                self.push(ExchangeEvent::Understood { id, at, operation });
             }
             ["respond", name] => {
                 let request = Arc::clone(&self.requests[name]);
@@ -306,6 +310,21 @@ impl<S: CauseSource> Stage<S> {
         }
         line
     }
+}
+
+/// A call of an MCP tool with a context in its message.
+fn mcp_call(traceparent: String) -> Operation {
+    let message = McpMessage {
+        method: Some("tools/call".to_owned()),
+        traceparent: Some(traceparent),
+        ..McpMessage::default()
+    };
+    Operation::Mcp(Box::new(McpRequest {
+        kind: McpKind::Messages,
+        session_id: None,
+        protocol_version: None,
+        messages: vec![message],
+    }))
 }
 
 fn set(service: &mut Service, setting: &str) {

@@ -18,6 +18,31 @@ mod meanings_that_come_later {
     }
 
     #[test]
+    fn a_context_in_a_message_goes_before_the_one_in_the_header() {
+        for (script, expected) in [
+            (
+                "serve s P h=T/a later; understood s m=U/b; end s; wait 200",
+                "s U:b remote",
+            ),
+            (
+                "serve s P later; understood s m=U/b; end s; wait 200",
+                "s U:b remote",
+            ),
+            (
+                "serve s P h=T/a later; understood s m=U/b/xx; end s; wait 200",
+                "s T:a remote",
+            ),
+            ("call c P h=T/a later; understood c m=U/b; end c", "c U:b"),
+            (
+                "serve s P h=U/b; call c P later; understood c m=U/b; end c; end s; wait 200",
+                "s U:b remote; c U:s",
+            ),
+        ] {
+            assert_eq!(spans(script), expected, "{script}");
+        }
+    }
+
+    #[test]
     fn both_ends_meet_whoever_is_understood_first() {
         for (first, second) in [("c", "s"), ("s", "c")] {
             let script = format!(
