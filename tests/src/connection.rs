@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 
 use crate::DEADLINE;
+use crate::chat::Question;
 use crate::workloads::Server;
 
 /// One kept connection to a server.
@@ -49,6 +50,14 @@ impl Connection {
             .get_mut()
             .write_all(request.as_bytes())
             .expect("the connection holds");
+    }
+
+    /// Asks an agent for a chat completion.
+    ///
+    /// # Panics
+    /// As [`send`](Self::send).
+    pub fn ask(&mut self, question: &Question) {
+        self.send("POST", "/v1/chat/completions", &question.body());
     }
 
     /// Reads a response with a `content-length`. Returns "STATUS BYTES".
