@@ -55,6 +55,13 @@ impl AgentPlace {
         self
     }
 
+    /// Listens here.
+    #[must_use]
+    pub fn at(mut self, port: u16) -> Self {
+        self.port = Some(port);
+        self
+    }
+
     /// Also has this variable in its environment.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: &str) -> Self {
