@@ -12,6 +12,7 @@ use crate::capture::event::{Endpoints, Pid, SocketId};
 use crate::exchanges::exchange::{
     Actor, Body, Exchange, ExchangeId, HttpVersion, Outcome, Request, Response, Role,
 };
+use crate::identity::agent::AgentSettings;
 use crate::identity::service::{Batching, MetricReading, Sampler, Service};
 use crate::time::Nanos;
 
@@ -31,6 +32,7 @@ pub fn service(name: &str) -> Service {
         http_server_spans: true,
         http_client_spans: true,
         excluded_urls: Vec::new(),
+        agent: AgentSettings::default(),
     }
 }
 

@@ -43,7 +43,7 @@ use crate::identity::service::{Sampler, Service};
 use crate::runs::cause::{CauseSource, OneInFlight};
 use crate::runs::counters::RunCounters;
 use crate::runs::ids::Ids;
-use crate::runs::span::{FinishedSpan, Subject};
+use crate::runs::span::FinishedSpan;
 use crate::runs::{Limits, Runs};
 use crate::time::{Nanos, WallOffset};
 
@@ -77,6 +77,8 @@ pub fn run_with<S: CauseSource>(script: &str, limits: Limits, source: S) -> Outc
         requests: BTreeMap::new(),
         connections: Vec::new(),
         services: BTreeMap::new(),
+        drawn: BTreeMap::new(),
+        made: 0,
         trace_names: BTreeMap::new(),
         span_names: BTreeMap::new(),
         finished: Vec::new(),
@@ -93,10 +95,10 @@ pub fn run_with<S: CauseSource>(script: &str, limits: Limits, source: S) -> Outc
         .iter()
         .map(|span| stage.name(span).to_owned());
     let order = order.collect();
-    stage.finished.sort_by_key(|span| match &span.subject {
-        Subject::Exchange(exchange) => exchange.request.id,
-        Subject::ConnectFailure(failure) => failure.id,
-    });
+    let drawn = &stage.drawn;
+    stage
+        .finished
+        .sort_by_key(|span| drawn[&span.context.span_id().to_bytes()]);
     Outcome {
         lines: stage.finished.iter().map(|span| stage.line(span)).collect(),
         order,
@@ -108,6 +110,10 @@ struct Stage<S> {
     runs: Runs<S>,
     /// The same sequence that the stage draws from, to know the names of ids.
     ids: Ids,
+    /// How many ids were drawn before each span's.
+    drawn: BTreeMap<[u8; 8], usize>,
+    /// Spans that the stage made by itself.
+    made: u64,
     now: Nanos,
     requests: BTreeMap<String, Arc<Request>>,
     connections: Vec<String>,
@@ -191,6 +197,10 @@ impl<S: CauseSource> Stage<S> {
     fn push(&mut self, event: ExchangeEvent) {
         let services = |pid| self.services.get(&pid).cloned().map(Arc::new);
         self.runs.push(event, &services, &mut self.finished);
+        while self.made < self.runs.traces.made() {
+            self.draw(&format!("+{}", self.made));
+            self.made += 1;
+        }
     }
 
     fn start(&mut self, name: &str, request: Request) {
@@ -260,11 +270,17 @@ impl<S: CauseSource> Stage<S> {
 
     /// Names the ids that the stage will draw for the next exchange, and numbers it.
     fn name_ids(&mut self, name: &str) -> ExchangeId {
+        self.draw(name);
+        ExchangeId(self.drawn.len() as u64)
+    }
+
+    /// Draws the ids that the stage draws for its next span.
+    fn draw(&mut self, name: &str) {
         let trace_id = self.ids.trace_id().to_bytes();
         let span_id = self.ids.span_id().to_bytes();
+        self.drawn.insert(span_id, self.drawn.len());
         self.trace_names.insert(trace_id, format!("#{name}"));
         self.span_names.insert(span_id, name.to_owned());
-        ExchangeId(self.trace_names.len() as u64)
     }
 
     fn connection(&mut self, name: &str) -> u16 {
