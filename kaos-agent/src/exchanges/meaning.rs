@@ -98,7 +98,7 @@ impl RequestReader {
     #[must_use]
     pub fn finish(self, is_whole: bool) -> Option<Operation> {
         match self {
-            Self::Model(reader) => reader.finish(),
+            Self::Model(reader) => reader.finish(is_whole),
             Self::Rpc(reader) => reader.finish(is_whole),
         }
     }

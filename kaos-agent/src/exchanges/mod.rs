@@ -89,11 +89,12 @@ crate::counters! {
 #[must_use]
 pub fn reading(headers: &HeaderMap) -> Reading {
     const EVENT_STREAM: &str = "text/event-stream";
-    /// As Ollama streams, and its older name.
-    const JSON: [&str; 3] = [
+    /// Also as Ollama streams, its older name, and as curl says where it is not told otherwise.
+    const JSON: [&str; 4] = [
         "application/json",
         "application/x-ndjson",
         "application/ndjson",
+        "application/x-www-form-urlencoded",
     ];
     let Some(content_type) = headers.get(CONTENT_TYPE) else {
         return Reading::Nothing;

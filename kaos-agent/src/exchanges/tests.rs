@@ -16,7 +16,7 @@ use crate::streams::{self, StreamCounters, Streams};
 use crate::time::Nanos;
 
 /// The three stages.
-struct Stages {
+pub(super) struct Stages {
     streams: Streams,
     protocols: Protocols,
     exchanges: Exchanges,
@@ -24,7 +24,7 @@ struct Stages {
 }
 
 impl Stages {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::with(protocols::limits::Limits::default())
     }
 
@@ -37,7 +37,7 @@ impl Stages {
         }
     }
 
-    fn run(mut self, events: &[Event]) -> Self {
+    pub(super) fn run(mut self, events: &[Event]) -> Self {
         let mut chunks = Vec::new();
         for event in events {
             self.streams.push(event, &mut chunks);
@@ -64,7 +64,7 @@ impl Stages {
     }
 
     /// Exchanges that ended, in the order in which they did.
-    fn ended(&self) -> Vec<&Exchange> {
+    pub(super) fn ended(&self) -> Vec<&Exchange> {
         self.told
             .iter()
             .filter_map(|event| match event {

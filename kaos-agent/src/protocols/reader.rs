@@ -94,10 +94,10 @@ impl BodyReader {
     }
 
     fn miss(&mut self, id: MessageId, at: Nanos, context: &mut Context<'_>) {
-        match &mut self.events {
-            Some(events) => events.gap(),
-            None => context.tell(id, at, MessageContent::Gap),
+        if let Some(events) = &mut self.events {
+            events.gap();
         }
+        context.tell(id, at, MessageContent::Gap);
     }
 
     /// Bytes that it keeps, beside the decoder's own.

@@ -97,8 +97,15 @@ impl Reader {
         self.end_document(visitor);
     }
 
-    /// Reads one whole document, or as much of it as there is.
+    /// What it was given is no JSON: nothing more is told of the document.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        matches!(self.state, State::Broken)
+    }
+
+    /// Reads one whole document, or as much of it as there is, whatever was before.
     pub fn document(&mut self, bytes: &[u8], visitor: &mut impl Visitor) {
+        self.begin_document();
         self.push(bytes, visitor);
         self.finish(true, visitor);
     }
@@ -107,6 +114,10 @@ impl Reader {
         if matches!(self.state, State::Word) {
             self.end_word(visitor);
         }
+        self.begin_document();
+    }
+
+    fn begin_document(&mut self) {
         self.path.clear();
         self.kept.clear();
         self.state = State::Value;

@@ -174,7 +174,7 @@ proptest! {
         let mut wire = Wire::new(1).sent(&request);
         match lost {
             Some(lost) if lost < response.len() => {
-                let (seen, unseen) = response.split_at(lost);
+                let (seen, unseen) = response.as_bytes().split_at(lost);
                 let unseen_bytes = (unseen.len() / 2) as u64;
                 wire = wire.moved(Direction::Received, seen, unseen_bytes);
                 wire = wire.received(&unseen[unseen.len() / 2..]);

@@ -1,0 +1,98 @@
+//! Reads the body of a model's response.
+
+use http::header::CONTENT_TYPE;
+
+use super::draft::Draft;
+use super::reply::ModelReply;
+use super::request::ModelRequest;
+use super::{Api, anthropic, ollama, openai, responses};
+use crate::exchanges::exchange::Response;
+use crate::exchanges::json::{Documents, Reader};
+use crate::exchanges::meaning::Reply;
+use crate::protocols::part::ServerSentEvent;
+use crate::time::Nanos;
+
+/// What ends OpenAI's event streams.
+const DONE: &[u8] = b"[DONE]";
+
+/// Reads the body of a model's response.
+#[derive(Debug)]
+pub struct ReplyReader {
+    draft: Draft,
+    reader: Reader,
+    /// It is a stream of events or of lines.
+    is_stream: bool,
+    has_gap: bool,
+}
+
+impl ReplyReader {
+    /// For the response to this request.
+    #[must_use]
+    pub fn of(request: &ModelRequest, response: &Response) -> Self {
+        let content_type = response.headers.get(CONTENT_TYPE);
+        let content_type = content_type.map_or(&[][..], |value| value.as_bytes());
+        let is_of_lines = content_type
+            .windows(6)
+            .any(|part| part.eq_ignore_ascii_case(b"ndjson"));
+        let is_of_events = content_type.starts_with(b"text/event-stream");
+        let (field, has_choices): (fn(&str) -> _, _) = match request.api {
+            Api::OpenAiChat | Api::OpenAiCompletions => (openai::field, true),
+            Api::OpenAiEmbeddings => (openai::field, false),
+            Api::OpenAiResponses => (responses::field, false),
+            Api::AnthropicMessages => (anthropic::field, false),
+            Api::OllamaChat | Api::OllamaGenerate | Api::OllamaEmbed => (ollama::field, false),
+        };
+        let mut draft = Draft::new(field);
+        draft.has_choices = has_choices;
+        draft.is_of_lines = is_of_lines;
+        draft.is_failure = response.status >= 400;
+        // Beside those that were read from a cache or written to it.
+        draft.counts_cache_apart = request.api == Api::AnthropicMessages;
+        let documents = if is_of_lines {
+            Documents::Lines
+        } else {
+            Documents::One
+        };
+        Self {
+            draft,
+            reader: Reader::new(documents),
+            is_stream: is_of_lines || is_of_events,
+            has_gap: false,
+        }
+    }
+
+    /// The next bytes of a body that is no event stream.
+    pub fn bytes(&mut self, bytes: &[u8], at: Nanos) {
+        self.draft.at = at;
+        self.reader.push(bytes, &mut self.draft);
+    }
+
+    /// The next event.
+    pub fn event(&mut self, event: &ServerSentEvent, at: Nanos) {
+        self.draft.at = at;
+        if event.data.trim_ascii() == DONE {
+            self.draft.reply.is_ended = true;
+            return;
+        }
+        self.draft.begin_event(&event.event);
+        self.reader.document(&event.data, &mut self.draft);
+        self.draft.end_event();
+    }
+
+    /// Bytes of the body are missing.
+    pub fn gap(&mut self) {
+        self.has_gap = true;
+        self.reader.gap();
+        self.draft.gap();
+    }
+
+    /// The exchange is over. `is_whole`: the response came to its end.
+    #[must_use]
+    pub fn finish(mut self, is_whole: bool) -> Reply {
+        self.reader.finish(is_whole, &mut self.draft);
+        // The end of a stream may be in the gap.
+        self.draft.reply.is_ended |= is_whole && (!self.is_stream || self.has_gap);
+        let reply: ModelReply = self.draft.finish();
+        Reply::Model(Box::new(reply))
+    }
+}
