@@ -42,9 +42,13 @@ impl Connection {
     /// # Panics
     /// The connection is broken.
     pub fn send(&mut self, method: &str, path: &str, body: &str) {
+        self.send_with(method, path, "", body);
+    }
+
+    fn send_with(&mut self, method: &str, path: &str, headers: &str, body: &str) {
         let length = body.len();
         let request = format!(
-            "{method} {path} HTTP/1.1\r\nhost: test\r\ncontent-length: {length}\r\n\r\n{body}"
+            "{method} {path} HTTP/1.1\r\nhost: test\r\ncontent-length: {length}\r\n{headers}\r\n{body}"
         );
         self.stream
             .get_mut()
@@ -57,7 +61,8 @@ impl Connection {
     /// # Panics
     /// As [`send`](Self::send).
     pub fn ask(&mut self, question: &Question) {
-        self.send("POST", "/v1/chat/completions", &question.body());
+        let (path, json) = ("/v1/chat/completions", "content-type: application/json\r\n");
+        self.send_with("POST", path, json, &question.body());
     }
 
     /// Reads a response with a `content-length`. Returns "STATUS BYTES".

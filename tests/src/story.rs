@@ -84,7 +84,9 @@ fn line(span: &Span) -> Option<(bool, String)> {
         Some((false, format!("{} runs: {outcome}", span.service)))
     } else if name == "model.inference" || operation == "chat" && span.kind == "CLIENT" {
         let attributes: Vec<&str> = OF_MODELS.iter().map(|key| span.attribute(key)).collect();
-        Some((true, format!("model {}: {outcome}", attributes.join(" "))))
+        // The SDK has a word of its own for this reason to finish.
+        let told = attributes.join(" ").replace("tool_calls", "tool_call");
+        Some((true, format!("model {told}: {outcome}")))
     } else if let Some(target) = name.strip_prefix("delegate.") {
         Some((false, format!("delegate {target}: {outcome}")))
     } else if let Some(tool) = tool()

@@ -20,20 +20,19 @@ fn calls<'a>(spans: &'a [Span], service: &str) -> Vec<&'a Span> {
 
 /// What both the client and the span know: tokens of question and answer, and whether it failed.
 fn known_to_client(answer: &Value) -> (String, bool) {
-    let usage = answer.get("usage").map_or(String::new(), Value::to_string);
+    let usage = answer["usage"].as_array().map_or(String::new(), |tokens| {
+        let tokens: Vec<String> = tokens.iter().map(Value::to_string).collect();
+        tokens.join(" ")
+    });
     (usage, answer.get("error").is_some())
 }
 
 fn known_to_span(span: &Span) -> (String, bool) {
-    let tokens = ["input", "output"].map(|kind| {
-        span.attribute(&format!("gen_ai.usage.{kind}_tokens"))
-            .to_owned()
+    let usage = ["input", "output"].map(|kind| {
+        let tokens = span.attribute(&format!("gen_ai.usage.{kind}_tokens"));
+        tokens.to_owned()
     });
-    let usage = match &tokens {
-        [input, output] if input.is_empty() && output.is_empty() => String::new(),
-        [input, output] => format!("[{input},{output}]"),
-    };
-    (usage, span.status == "ERROR")
+    (usage.join(" ").trim().to_owned(), span.status == "ERROR")
 }
 
 #[test]

@@ -103,8 +103,10 @@ fn the_same_as_from_inside() {
     });
     agent.stop();
 
-    assert_eq!(
-        story::tell(&outside.received().spans, &AGENTS),
-        story::tell(&inside.received().spans, &AGENTS),
+    // KAOS counts a delegation as a success whose peer answers that it failed. We do not.
+    let of_sdk = story::tell(&inside.received().spans, &AGENTS).replace(
+        "delegate worker: ok\n    worker runs: failed",
+        "delegate worker: failed\n    worker runs: failed",
     );
+    assert_eq!(story::tell(&outside.received().spans, &AGENTS), of_sdk);
 }

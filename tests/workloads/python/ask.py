@@ -34,8 +34,9 @@ class Told:
             self.seen["first"] = (time.perf_counter() - self.started) * 1000
         self.text(piece)
 
-    def usage(self, prompt, completion):
-        self.seen["usage"] = [prompt, completion]
+    def usage(self, *tokens):
+        """Of the prompt and, where there is one, of the answer."""
+        self.seen["usage"] = tokens
 
 
 def openai_client(url):
@@ -100,7 +101,7 @@ def openai_embeddings(url, _mode):
     def ask(prompt, told):
         # Unless it is asked for numbers, the library asks for base64.
         answer = client.embeddings.create(model=MODEL, input=[prompt], encoding_format="float")
-        told.usage(answer.usage.prompt_tokens, 0)
+        told.usage(answer.usage.prompt_tokens)
 
     return ask
 

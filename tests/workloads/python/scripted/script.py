@@ -98,7 +98,7 @@ def answer(messages: list[Message], offers_tools: bool) -> Answer:
         text, calls = " ".join([text, *map(fenced, calls)]).strip(), []
     return Answer(
         text=text,
-        usage=Usage(**item["usage"]) if "usage" in item else count(messages, text),
+        usage=Usage(**item["usage"]) if "usage" in item else count(messages, text, len(calls)),
         reasoning=item.get("think", ""),
         calls=calls,
         status=item.get("status", 200),
@@ -141,5 +141,7 @@ def fenced(call: Call) -> str:
     return f"```tool_call\n{json.dumps(block)}\n```"
 
 
-def count(messages: list[Message], text: str) -> Usage:
-    return Usage(sum(len(message.text.split()) for message in messages), len(text.split()))
+def count(messages: list[Message], text: str, calls: int = 0) -> Usage:
+    """A token for each word and each call."""
+    prompt = sum(len(message.text.split()) for message in messages)
+    return Usage(prompt, len(text.split()) + calls)
