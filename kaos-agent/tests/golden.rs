@@ -12,7 +12,7 @@ use kaos_agent::capture::recording::Reader;
 use kaos_agent::export::tree::{Details, Style, TreeSpan, render};
 use kaos_agent::identity::identities::AgentDefaults;
 use kaos_agent::pipeline::{StageSettings, Stages};
-use kaos_agent::settings::{HttpSpans, Output, OutputSettings};
+use kaos_agent::settings::{BesideSdkSettings, HttpSpans, Output, OutputSettings};
 use kaos_agent::telemetry::Signal;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -45,6 +45,7 @@ fn replay(events: &[Event]) -> Vec<Signal> {
         http_spans: HttpSpans::All,
         otlp_endpoint: None,
         otlp_protocol: None,
+        beside_sdk: BesideSdkSettings::default(),
     };
     let mut stages = Stages::new(StageSettings {
         defaults: AgentDefaults::new(&options, &[], None, &mut Vec::new())

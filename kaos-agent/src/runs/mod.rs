@@ -18,10 +18,12 @@
 //! | served, valid `traceparent` | the span that it names; but the client end on this node where that one only forwarded what its own process was called with |
 //! | served, none | the client end on this node, else none |
 //! | called, its `traceparent` is the one of a request that the process serves | that request: it was forwarded blindly |
-//! | called, with another `traceparent` | the span that it names: of an SDK in the process |
+//! | called, with another `traceparent` | the span that it names: of an SDK in the process, to which [`beside`] leaves the call |
 //! | called, none | what the [`CauseSource`] knows |
 
 pub mod agents;
+pub mod beside;
+pub mod causality;
 pub mod cause;
 pub mod counters;
 pub mod forwarding;
@@ -29,6 +31,7 @@ pub mod ids;
 pub mod join;
 pub mod part;
 pub mod sampling;
+mod sdk;
 pub mod span;
 pub mod telling;
 pub mod traces;
@@ -46,7 +49,7 @@ use std::sync::Arc;
 use hashlink::LinkedHashMap;
 use rustc_hash::{FxBuildHasher, FxHashMap};
 
-use crate::capture::event::Pid;
+use crate::capture::event::{ContextEvent, Pid};
 use crate::exchanges::exchange::{
     ConnectFailure, Exchange, ExchangeEvent, ExchangeId, Request, Role,
 };
@@ -54,7 +57,9 @@ use crate::exchanges::meaning::Operation;
 use crate::identity::service::Service;
 use crate::time::{Nanos, WallOffset};
 use agents::{Agents, Outgoing, Tracing};
-use cause::{Call, Cause, CauseSource, OneInFlight};
+use beside::{Beside, Share};
+use causality::Causality;
+use cause::{Call, Cause, CauseSource};
 use counters::RunCounters;
 use forwarding::{Forwarding, Forwards};
 use join::{ClientEnd, JoinKey, Joins, ServerEnd};
@@ -98,6 +103,7 @@ impl Default for Limits {
 #[derive(Debug)]
 struct Begun {
     request: Arc<Request>,
+    service: Arc<Service>,
     telling: Telling,
     /// What caused it, as far as that was known when it began.
     cause: Cause,
@@ -105,13 +111,14 @@ struct Begun {
 
 /// Stage 5.
 #[derive(Debug)]
-pub struct Runs<Source = OneInFlight> {
+pub struct Runs<Source = Causality> {
     limits: Limits,
     source: Source,
     traces: Traces,
     joins: Joins,
     forwarding: Forwarding,
     agents: Agents,
+    beside: Beside,
     /// Requests that wait until it is known what they ask for. Not more than stage 4 has open.
     not_understood: FxHashMap<ExchangeId, Begun>,
     /// Calls that wait for their cause, and until when, in this order.
@@ -121,11 +128,11 @@ pub struct Runs<Source = OneInFlight> {
 }
 
 impl Runs {
-    /// With the source of causes that needs nothing but the exchanges. A live agent takes a random
-    /// seed, a replay a fixed one: the same input and seed give the same output.
+    /// With the source of causes that knows what ran. A live agent takes a random seed, a replay a
+    /// fixed one: the same input and seed give the same output.
     #[must_use]
     pub fn new(limits: Limits, seed: u64) -> Self {
-        Self::with_source(limits, seed, OneInFlight::default())
+        Self::with_source(limits, seed, Causality::default())
     }
 }
 
@@ -140,6 +147,7 @@ impl<Source: CauseSource> Runs<Source> {
             joins: Joins::new(limits.exchanges),
             forwarding: Forwarding::default(),
             agents: Agents::default(),
+            beside: Beside::default(),
             not_understood: FxHashMap::default(),
             asking: LinkedHashMap::default(),
             clock: WallOffset::default(),
@@ -152,10 +160,21 @@ impl<Source: CauseSource> Runs<Source> {
         self.clock = offset;
     }
 
+    /// The source of causes.
+    #[must_use]
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
     /// What was seen, decided, and given up.
     #[must_use]
     pub fn counters(&self) -> &RunCounters {
         &self.traces.counters
+    }
+
+    /// Something happened to the contexts of a Python process.
+    pub fn context(&mut self, event: &ContextEvent) {
+        self.source.context(event);
     }
 
     /// Something happened; appends the spans that are finished by it.
@@ -176,10 +195,18 @@ impl<Source: CauseSource> Runs<Source> {
             }
             ExchangeEvent::Responding { actor, .. } => self.ask_again(actor.pid, out),
             ExchangeEvent::Ended(exchange) => {
+                let request = &exchange.request;
+                if request.role == Role::Server && exchange.response.is_none() {
+                    // Nobody needs to wait for its response any more.
+                    self.ask_again(request.actor.pid, out);
+                }
                 self.ended(Arc::from(exchange), out);
             }
             ExchangeEvent::ConnectFailed(failure) => self.connect_failed(failure, services, out),
-            ExchangeEvent::ProcessExited { pid, .. } => self.agents.exited(pid),
+            ExchangeEvent::ProcessExited { pid, .. } => {
+                self.agents.exited(pid);
+                self.beside.exited(pid);
+            }
         }
     }
 
@@ -240,7 +267,7 @@ impl<Source: CauseSource> Runs<Source> {
         self.make_room(out);
         let beginning = Beginning {
             role: Some(request.role),
-            service,
+            service: Arc::clone(&service),
             telling,
             clock: self.clock,
         };
@@ -252,6 +279,7 @@ impl<Source: CauseSource> Runs<Source> {
         };
         let begun = Begun {
             request,
+            service,
             telling,
             cause,
         };
@@ -272,8 +300,12 @@ impl<Source: CauseSource> Runs<Source> {
         let carried = self.carried(&begun.request, operation.map(Arc::as_ref));
         match begun.request.role {
             Role::Server => {
-                let (agents, mut tracing) = self.agents(out);
-                agents.served(&begun.request, operation, &mut tracing);
+                self.beside.served(&begun.request, carried.as_ref());
+                let share = self.beside.share(begun.request.actor.pid, &begun.service);
+                if share.has_meaning() {
+                    let (agents, mut tracing) = self.agents(out);
+                    agents.served(&begun.request, operation, &mut tracing);
+                }
                 self.served(begun, carried, out);
             }
             Role::Client => self.called(begun, operation, carried, out),
@@ -301,8 +333,12 @@ impl<Source: CauseSource> Runs<Source> {
 
     fn served(&mut self, begun: &Begun, carried: Option<Carried>, out: &mut Vec<FinishedSpan>) {
         let Begun {
-            request, telling, ..
+            request,
+            service,
+            telling,
+            ..
         } = begun;
+        self.leave_served_to_sdk(request.actor.pid, service, &[request.id]);
         if *telling == Telling::Nothing {
             self.traces.counters.excluded_requests += 1;
         }
@@ -338,33 +374,53 @@ impl<Source: CauseSource> Runs<Source> {
     ) {
         let Begun {
             request,
+            service,
             telling,
             cause,
         } = begun;
+        let pid = request.actor.pid;
         let key = JoinKey::of(request);
-        let outgoing = Outgoing::request(request, operation);
         let mut forwards = false;
+        if telling::exports_spans(request) {
+            self.exports_spans(pid, service);
+        }
         match carried {
             _ if *telling == Telling::Nothing => {
                 self.traces.counters.otlp_requests += 1;
                 self.traces.put(request.id, Above::Nothing, out);
             }
             Some(carried) => match self.forwarding.called(request, &carried) {
-                Forwards::Nothing => self.put_call(outgoing, Above::Carried(carried), out),
+                Forwards::Nothing => {
+                    self.called_with_own_span(begun, &carried);
+                    let outgoing = self.outgoing(begun, operation);
+                    self.put_call(outgoing, Above::Carried(carried), out);
+                }
                 Forwards::Of(served) if self.traces.may_hang_under(request.id, served) => {
                     forwards = true;
+                    let outgoing = self.outgoing(begun, operation);
                     self.put_call(outgoing, Above::Span(served.into()), out);
                 }
                 // The span that all of them hang under is the nearest that is certain.
                 Forwards::Of(_) | Forwards::OfSeveral => {
                     forwards = true;
                     self.traces.counters.causes_unknown += 1;
+                    let outgoing = self.outgoing(begun, operation);
                     self.put_call(outgoing, Above::Carried(carried), out);
                 }
             },
-            // Somebody may have responded since.
-            None if *cause == Cause::NotYet => self.ask(outgoing, out),
-            None => self.caused(outgoing, *cause, out),
+            None if self.beside.share(pid, service) == Share::Nothing => {
+                self.leave_to_sdk(request.id);
+                let outgoing = self.outgoing(begun, operation);
+                self.caused(outgoing, *cause, out);
+            }
+            None => {
+                let outgoing = self.outgoing(begun, operation);
+                match cause {
+                    // Somebody may have responded since.
+                    Cause::NotYet => self.ask(outgoing, out),
+                    cause => self.caused(outgoing, *cause, out),
+                }
+            }
         }
         let client = ClientEnd {
             id: request.id,
@@ -373,6 +429,14 @@ impl<Source: CauseSource> Runs<Source> {
         if let Some(server) = self.joins.client_began(key, client) {
             self.join(client, server, out);
         }
+    }
+
+    fn outgoing(&self, begun: &Begun, operation: Option<&Arc<Operation>>) -> Outgoing {
+        let Begun {
+            request, service, ..
+        } = begun;
+        let share = self.beside.share(request.actor.pid, service);
+        Outgoing::request(request, operation, share.has_meaning())
     }
 
     /// Gives a call its place: in the run of what caused it, if that is one.
@@ -386,10 +450,16 @@ impl<Source: CauseSource> Runs<Source> {
 
     fn ended(&mut self, exchange: Arc<Exchange>, out: &mut Vec<FinishedSpan>) {
         let id = exchange.request.id;
+        let pid = exchange.request.actor.pid;
         self.forwarding.ended(id);
+        self.beside.ended(id);
+        let has_meaning = self
+            .traces
+            .service_of(id)
+            .is_some_and(|(service, _)| self.beside.share(pid, service).has_meaning());
         let now = self.now;
         let (agents, mut tracing) = self.agents(out);
-        agents.ending(&exchange, &mut tracing);
+        agents.ending(&exchange, has_meaning, &mut tracing);
         let subject = Subject::Exchange(Arc::clone(&exchange));
         tracing.traces.end(id, subject, tracing.out);
         agents.ended(&exchange, now, &mut tracing);
@@ -406,11 +476,21 @@ impl<Source: CauseSource> Runs<Source> {
             self.traces.counters.without_service += 1;
             return;
         };
-        let outgoing = Outgoing::failure(&failure);
+        let mut telling = Telling::of_connect_failure(&service);
+        if telling != Telling::Nothing
+            && !self
+                .beside
+                .tells_failed_connects(failure.actor.pid, &service)
+        {
+            self.traces.counters.left_to_sdk += 1;
+            telling = Telling::Nothing;
+        }
+        let share = self.beside.share(failure.actor.pid, &service);
+        let outgoing = Outgoing::failure(&failure, share.has_meaning());
         let beginning = Beginning {
             role: Some(Role::Client),
-            telling: Telling::of_connect_failure(&service),
             service,
+            telling,
             clock: self.clock,
         };
         self.make_room(out);
@@ -472,7 +552,7 @@ impl<Source: CauseSource> Runs<Source> {
         self.put_call(outgoing, above, out);
     }
 
-    /// A request of this process is responded to: what caused its calls may be known now.
+    /// A request of this process is responded to, or over: what caused its calls may be known now.
     fn ask_again(&mut self, pid: Pid, out: &mut Vec<FinishedSpan>) {
         let calls = self.asking.values().map(|(outgoing, _)| outgoing);
         let calls = calls.filter(|outgoing| outgoing.call.actor.pid == pid);

@@ -97,6 +97,8 @@ struct Known {
     service: Arc<Service>,
     telling: Telling,
     part: Part,
+    /// Something hangs under it: it cannot be left out any more.
+    is_parent: bool,
     /// The trace that it begins where nothing stands above it.
     own_trace_id: TraceId,
     span_id: SpanId,
@@ -166,6 +168,7 @@ impl Traces {
             service,
             telling,
             part: Part::Http,
+            is_parent: false,
             own_trace_id: self.ids.trace_id(),
             span_id: self.ids.span_id(),
             clock,
@@ -212,10 +215,22 @@ impl Traces {
         }
     }
 
-    /// A span turned out to be nothing: what hangs under it hangs under what is above it.
-    pub fn leave_out(&mut self, key: SpanKey) {
-        if let Some(known) = self.spans.get_mut(&key) {
-            known.telling = Telling::Nothing;
+    /// Leaves a span out, unless that is so already or too late. What would hang under it hangs
+    /// under what is above it.
+    pub fn leave_out(&mut self, key: impl Into<SpanKey>) -> bool {
+        let known = self.spans.get_mut(&key.into()).filter(|known| {
+            known.telling != Telling::Nothing && !known.is_parent && !matches!(known.end, End::Done)
+        });
+        known
+            .map(|known| known.telling = Telling::Nothing)
+            .is_some()
+    }
+
+    /// Takes a made span back that nothing hangs under and that has no place yet.
+    pub fn take_back(&mut self, key: SpanKey) {
+        let known = self.spans.get(&key);
+        if known.is_some_and(|known| known.place.is_none() && known.waited_for_by.is_empty()) {
+            self.forget(key);
         }
     }
 
@@ -438,8 +453,9 @@ impl Known {
     }
 
     /// What those below inherit: itself as the parent where it is told, or else its own parent.
-    fn passes_on(&self) -> Option<Inherited> {
+    fn passes_on(&mut self) -> Option<Inherited> {
         let Place { context, parent } = self.place.as_ref()?;
+        self.is_parent = self.telling == Telling::Span;
         let parent = match self.telling {
             Telling::Span => Some(Parent {
                 span_id: context.span_id(),

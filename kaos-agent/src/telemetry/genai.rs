@@ -8,7 +8,7 @@ use super::agent::{AGENT_NAME, agent_name};
 use super::attributes::Attributes;
 use super::{Told, http, name_of, names};
 use crate::exchanges::exchange::{Exchange, Role};
-use crate::exchanges::llm::{Api, ModelReply, ModelRequest, Parameters, Usage};
+use crate::exchanges::llm::{self, Api, ModelReply, ModelRequest, Parameters, Usage};
 use crate::exchanges::meaning::{Operation, Reply};
 use crate::identity::service::Service;
 use crate::runs::part::ModelPart;
@@ -17,20 +17,10 @@ use crate::time::Nanos;
 
 /// KAOS's name of an agent's model call.
 const MODEL_INFERENCE: &str = "model.inference";
-
-/// Hosts of the providers that speak another's API, by the end of their names.
-const PROVIDERS_BY_HOST: &[(&str, &str)] = &[
-    (".openai.azure.com", "azure.ai.openai"),
-    (".amazonaws.com", "aws.bedrock"),
-    ("aiplatform.googleapis.com", "gcp.vertex_ai"),
-    ("generativelanguage.googleapis.com", "gcp.gemini"),
-    ("api.cohere.com", "cohere"),
-    ("api.deepseek.com", "deepseek"),
-    ("api.groq.com", "groq"),
-    ("api.mistral.ai", "mistral_ai"),
-    ("api.perplexity.ai", "perplexity"),
-    ("api.x.ai", "x_ai"),
-];
+/// How often LiteLLM tried the model again before it answered.
+const LITELLM_RETRIES: &str = "litellm.attempted_retries";
+/// To how many other models it fell back.
+const LITELLM_FALLBACKS: &str = "litellm.attempted_fallbacks";
 
 /// The call of a model: `model.inference` of an agent; `chat M` of others, either end.
 pub(super) fn tell(exchange: &Exchange, part: &ModelPart, service: &Service) -> Told {
@@ -54,6 +44,17 @@ pub(super) fn tell(exchange: &Exchange, part: &ModelPart, service: &Service) -> 
     attributes.constant(names::GEN_AI_OPERATION_NAME, operation);
     attributes.constant(names::GEN_AI_PROVIDER_NAME, provider(exchange, request.api));
     tell_request(request, part, attributes);
+    if let Some(response) = &exchange.response {
+        let headers = &response.headers;
+        for (name, count) in [
+            (LITELLM_RETRIES, llm::retries(headers)),
+            (LITELLM_FALLBACKS, llm::fallbacks(headers)),
+        ] {
+            if let Some(count) = count.filter(|count| *count > 0) {
+                attributes.number(name, count);
+            }
+        }
+    }
     if let Some(reply) = reply_of(exchange) {
         tell_reply(exchange, reply, attributes);
     }
@@ -95,31 +96,15 @@ pub(super) fn operation_name(api: Api) -> &'static str {
     }
 }
 
-/// `gen_ai.provider.name`: whose the host is, what the server says it is, or else whose API is
-/// spoken.
+/// `gen_ai.provider.name`
 pub(super) fn provider(exchange: &Exchange, api: Api) -> &'static str {
-    if let Some(host) = http::server_name(&exchange.request) {
-        let host = host.to_ascii_lowercase();
-        let known = PROVIDERS_BY_HOST
-            .iter()
-            .find(|(end, _)| host.ends_with(end));
-        if let Some((_, provider)) = known {
-            return provider;
-        }
-    }
+    let host = http::server_name(&exchange.request);
     let response = exchange.response.as_ref();
-    let is_litellm = response.is_some_and(|response| {
-        let mut names = response.headers.keys();
-        names.any(|name| name.as_str().starts_with("x-litellm-"))
-    });
-    match api {
-        _ if is_litellm => "litellm",
-        Api::AnthropicMessages => "anthropic",
-        Api::OllamaChat | Api::OllamaGenerate | Api::OllamaEmbed => "ollama",
-        Api::OpenAiChat | Api::OpenAiCompletions | Api::OpenAiEmbeddings | Api::OpenAiResponses => {
-            "openai"
-        }
-    }
+    llm::provider_name(
+        api,
+        host.as_deref(),
+        response.map(|response| &response.headers),
+    )
 }
 
 /// When the first content of a streamed answer came, after the request.

@@ -27,6 +27,8 @@ pub struct Outgoing {
     pub request: Option<Arc<Request>>,
     /// What it asks for.
     pub operation: Option<Arc<Operation>>,
+    /// What it means is told here, and not by an SDK in the process.
+    pub has_meaning: bool,
 }
 
 /// What a call is for.
@@ -70,18 +72,23 @@ pub enum SessionPart {
 impl Outgoing {
     /// A request.
     #[must_use]
-    pub fn request(request: &Arc<Request>, operation: Option<&Arc<Operation>>) -> Self {
+    pub fn request(
+        request: &Arc<Request>,
+        operation: Option<&Arc<Operation>>,
+        has_meaning: bool,
+    ) -> Self {
         Self {
             call: Call::of(request),
             endpoints: request.endpoints,
             request: Some(Arc::clone(request)),
             operation: operation.map(Arc::clone),
+            has_meaning,
         }
     }
 
     /// An attempt to connect.
     #[must_use]
-    pub fn failure(failure: &ConnectFailure) -> Self {
+    pub fn failure(failure: &ConnectFailure, has_meaning: bool) -> Self {
         Self {
             call: Call {
                 id: failure.id,
@@ -92,6 +99,7 @@ impl Outgoing {
             endpoints: failure.endpoints,
             request: None,
             operation: None,
+            has_meaning,
         }
     }
 

@@ -152,6 +152,10 @@ impl Agents {
 
     /// A call was caused by this served request: gives it its place.
     pub fn caused(&mut self, outgoing: Outgoing, by: ExchangeId, tracing: &mut Tracing<'_>) {
+        if !outgoing.has_meaning {
+            self.leave_to_sdk(by, tracing);
+            return tracing.put(outgoing.id(), Above::Span(by.into()));
+        }
         let Some(served) = self.served.get_mut(&by) else {
             return self.alone(&outgoing, Above::Span(by.into()), tracing);
         };
@@ -196,13 +200,11 @@ impl Agents {
         let Some((service, telling)) = tracing.traces.service_of(id) else {
             return;
         };
-        if telling == Telling::Nothing {
+        if telling == Telling::Nothing || !outgoing.has_meaning {
             return tracing.put(id, above);
         }
         let service = Arc::clone(service);
-        // An SDK in the process tells itself what the agent does.
-        let in_agent =
-            self.is_agent(&service, outgoing.call.actor.pid) && !matches!(above, Above::Carried(_));
+        let in_agent = self.is_agent(&service, outgoing.call.actor.pid);
         let kind = outgoing.kind(&service.agent, &mut self.destinations);
         if let (Kind::Tool { name }, true) = (&kind, in_agent) {
             return self.tool_alone(outgoing, name, &service, above, tracing);
@@ -212,9 +214,18 @@ impl Agents {
         tracing.put(id, above);
     }
 
-    /// An exchange is over. What it is must be decided by now.
-    pub fn ending(&mut self, exchange: &Arc<Exchange>, tracing: &mut Tracing<'_>) {
+    /// An exchange is over. What it is must be decided by now. `has_meaning`: what it means is told
+    /// here, and not by an SDK in the process.
+    pub fn ending(
+        &mut self,
+        exchange: &Arc<Exchange>,
+        has_meaning: bool,
+        tracing: &mut Tracing<'_>,
+    ) {
         let id = exchange.request.id;
+        if !has_meaning {
+            self.leave_to_sdk(id, tracing);
+        }
         if let Some(served) = self.served.get(&id)
             && let Work::Undecided(_) = served.work
         {
@@ -284,6 +295,28 @@ impl Agents {
 
     fn is_agent(&self, service: &Service, pid: Pid) -> bool {
         service.agent.name.is_some() || self.processes.contains(&pid)
+    }
+
+    /// What a request means turns out to be told by an SDK in the process. A run that began goes on
+    /// to its end.
+    fn leave_to_sdk(&mut self, id: ExchangeId, tracing: &mut Tracing<'_>) {
+        let is_untouched = match self.served.get(&id).map(|served| &served.work) {
+            Some(Work::Run(run)) => run.is_untouched(),
+            Some(Work::Undecided(_)) => true,
+            Some(Work::Completion(_)) | None => false,
+        };
+        if !is_untouched {
+            return;
+        }
+        match self.served.remove(&id).map(|served| served.work) {
+            Some(Work::Run(run)) => run.take_back(tracing),
+            Some(Work::Undecided(calls)) => {
+                for outgoing in calls {
+                    tracing.put(outgoing.id(), Above::Span(id.into()));
+                }
+            }
+            Some(Work::Completion(_)) | None => {}
+        }
     }
 
     /// The process showed itself as an agent.

@@ -28,10 +28,12 @@ const MAX_ATTEMPTS: usize = 64;
 #[derive(Debug)]
 pub struct Run {
     key: SpanKey,
+    served: ExchangeId,
     service: Arc<Service>,
     steps: u32,
     step: Option<OpenStep>,
     tools: Tools,
+    is_placed: bool,
     is_over: bool,
 }
 
@@ -54,14 +56,14 @@ struct OpenStep {
 impl Run {
     /// A request that gives the agent work is served.
     pub fn begin(served: ExchangeId, service: &Arc<Service>, tracing: &mut Tracing<'_>) -> Self {
-        let key = tracing.make(service);
-        tracing.put(key, Above::Span(served.into()));
         Self {
-            key,
+            key: tracing.make(service),
+            served,
             service: Arc::clone(service),
             steps: 0,
             step: None,
             tools: Tools::default(),
+            is_placed: false,
             is_over: false,
         }
     }
@@ -69,6 +71,7 @@ impl Run {
     /// The agent makes a call for it.
     pub fn call(&mut self, outgoing: &Outgoing, kind: Kind, tracing: &mut Tracing<'_>) {
         let id = outgoing.id();
+        self.place(tracing);
         match kind {
             Kind::Model => self.model_call(outgoing, tracing),
             Kind::OtherModel => {
@@ -152,6 +155,7 @@ impl Run {
 
     /// The request is answered, or broke off.
     pub fn end(&mut self, exchange: &Arc<Exchange>, tracing: &mut Tracing<'_>) {
+        self.place(tracing);
         let verdict = Verdict::of_run(exchange);
         self.close_step(exchange.ended_at, &[], &verdict, tracing);
         self.is_over = true;
@@ -160,6 +164,24 @@ impl Run {
             verdict,
         };
         tracing.end(self.key, Subject::Loop(Box::new(told)));
+    }
+
+    /// The loop gets its place when it is certain that it is told: an SDK in the process may show
+    /// itself by the first call.
+    fn place(&mut self, tracing: &mut Tracing<'_>) {
+        self.is_placed = true;
+        tracing.put(self.key, Above::Span(self.served.into()));
+    }
+
+    /// An SDK tells it instead. What was told already stays.
+    pub fn take_back(self, tracing: &mut Tracing<'_>) {
+        tracing.traces.take_back(self.key);
+    }
+
+    /// Nothing was done for it yet.
+    #[must_use]
+    pub fn is_untouched(&self) -> bool {
+        !self.is_placed
     }
 
     /// Nothing more will be told of it.

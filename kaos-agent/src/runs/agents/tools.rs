@@ -100,16 +100,14 @@ impl Tools {
                 index
             }
             session => {
-                let session_id = session.and_then(|index| {
-                    let tool = &mut self.open[index];
-                    tool.is_closing = true;
-                    tool.session_id.take()
-                });
                 if let Some(index) = session {
+                    // What is exchanged in it from now on belongs to this call.
+                    self.open[index].is_closing = true;
+                    self.open[index].session_id = None;
                     self.finish_if_over(index, tracing);
                 }
                 let tool = OpenTool::begin(outgoing, service, None, tracing);
-                self.push(OpenTool { session_id, ..tool }, tracing)
+                self.push(tool, tracing)
             }
         };
         let tool = &mut self.open[index];
@@ -278,7 +276,7 @@ impl OpenTool {
             key: tracing.make(service),
             endpoints: outgoing.endpoints,
             server: request.and_then(|request| tool_server(request, &service.agent)),
-            session_id: None,
+            session_id: outgoing.mcp().and_then(|mcp| mcp.session_id.clone()),
             called: None,
             above,
             began: outgoing.at(),

@@ -52,7 +52,9 @@ mod what_is_not_told {
 
     #[test]
     fn an_otlp_exporter_belongs_to_no_request() {
-        let outcome = run("serve s P; call c P @x as=otlp; serve t Q @x; end t; end c; end s");
+        let outcome = run(
+            "service P sdk=always; serve s P; call c P @x as=otlp; serve t Q @x; end t; end c; end s",
+        );
         assert_eq!(outcome.lines, ["s #s:-", "t #c:-"]);
         assert_eq!(outcome.counters.otlp_requests, 1);
     }
