@@ -2,7 +2,8 @@
 
 Each scenario starts real workloads (tests/workloads), records them with `kaos-agent record`, drives
 them, and leaves testdata/NAME.kaosrec. `cargo xtask setup` makes the environment that the workloads
-need; KAOS_PYTHON and KAOS_GO_WORKLOAD name its interpreter and the Go program, as in the tests.
+need; KAOS_PYTHON, KAOS_GO_WORKLOAD and KAOS_OLLAMA name its interpreter and the other programs, as in
+the tests.
 """
 
 import http.client as http_client
@@ -13,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -223,6 +225,29 @@ def ollama(scenario):
     scenario.stop()
 
 
+def ollama_server(scenario):
+    """A real Ollama with a tiny model: its own API and OpenAI's, and its runner process."""
+    with tempfile.TemporaryDirectory() as place:
+        ollama = os.environ["KAOS_OLLAMA"]
+        port = free_port()
+        settings = {"HOME": place, "OLLAMA_MODELS": f"{place}/models"}
+        settings["OLLAMA_HOST"] = f"127.0.0.1:{port}"
+        server = scenario.spawn("ollama", ollama, "serve", **settings)
+        wait_for_port(port, server)
+        subprocess.run([PYTHON, WORKLOADS / "python/tiny_model.py", place], check=True)
+        create = [ollama, "create", "tiny", "-f", "Modelfile"]
+        subprocess.run(create, cwd=place, env=os.environ | settings, check=True)
+        scenario.record("--pid", os.getpid())
+        url = f"http://127.0.0.1:{port}"
+        for library in ("ollama", "openai"):
+            for mode in ("", "stream"):
+                client = (PYTHON, "python/ask.py", library, url, mode, "hello")
+                scenario.run(f"{library}-client", *client, MODEL_NAME="tiny")
+        scenario.stop()
+        server.terminate()  # Killed, it would leave its runner behind.
+        server.wait(timeout=10)
+
+
 def litellm(scenario):
     """A LiteLLM proxy: another name upstream, retries, a fallback, errors that go through."""
     model = scenario.model()
@@ -369,7 +394,7 @@ SCENARIOS = {
     function.__name__: function
     for function in (
         *(agent, http, clients, failures),
-        *(openai, anthropic, ollama, litellm, mcp, kaos, january),
+        *(openai, anthropic, ollama, ollama_server, litellm, mcp, kaos, january),
     )
 }
 

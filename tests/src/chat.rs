@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 use crate::DEADLINE;
 use crate::workloads::Server;
 
+/// Span id of the user's own span, of which nobody is told.
+const PARENT: u64 = 1;
+
 /// What the user of an agent asks.
 #[derive(Debug, Clone)]
 pub struct Question {
@@ -15,8 +18,8 @@ pub struct Question {
     pub script: Value,
     /// Whether the answer is to be streamed.
     pub stream: bool,
-    /// Headers beside those of any JSON request, as curl takes them.
-    pub headers: Vec<String>,
+    /// W3C trace context.
+    pub traceparent: Option<String>,
 }
 
 impl Question {
@@ -26,7 +29,7 @@ impl Question {
         Self {
             script,
             stream: false,
-            headers: Vec::new(),
+            traceparent: None,
         }
     }
 
@@ -39,11 +42,13 @@ impl Question {
         }
     }
 
-    /// With this header.
+    /// In this trace, so that what is told of it can be found.
     #[must_use]
-    pub fn with_header(mut self, header: &str) -> Self {
-        self.headers.push(header.to_owned());
-        self
+    pub fn in_trace(self, trace: u128) -> Self {
+        Self {
+            traceparent: Some(format!("00-{trace:032x}-{PARENT:016x}-01")),
+            ..self
+        }
     }
 
     /// The body of the request.
@@ -75,8 +80,8 @@ pub fn ask(agent: &Server, question: &Question) -> Answer {
         .args(["--max-time", &DEADLINE.as_secs().to_string()])
         .args(["--write-out", "\\n%{http_code}", "--data-binary", "@-"])
         .args(["--header", "content-type: application/json"]);
-    for header in &question.headers {
-        command.args(["--header", header]);
+    if let Some(traceparent) = &question.traceparent {
+        command.args(["--header", &format!("traceparent: {traceparent}")]);
     }
     let mut curl = command
         .arg(agent.url("/v1/chat/completions"))

@@ -12,6 +12,7 @@ pub mod connection;
 pub mod process;
 pub mod received;
 pub mod receiver;
+pub mod story;
 pub mod tree;
 pub mod workloads;
 

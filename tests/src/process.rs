@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::DEADLINE;
 
-/// A child process. It ends when this is dropped, and with the thread that started it, should that
+/// A child process. It ends when this is dropped, with its children, and with the thread that started it, should that
 /// be killed.
 pub struct Process {
     name: String,
@@ -56,7 +56,9 @@ impl Process {
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+            .stderr(Stdio::piped())
+            // So that whoever it starts can be ended with it.
+            .process_group(0);
         // SAFETY: `prctl` is async-signal-safe, and touches nothing but the new process.
         unsafe {
             command.pre_exec(|| {
@@ -143,6 +145,13 @@ impl Process {
         unsafe { libc::kill(pid, signal) };
     }
 
+    /// Kills it and those that it started.
+    fn kill_group(&self) {
+        let pid = libc::pid_t::try_from(self.pid()).expect("a pid is a pid_t");
+        // SAFETY: plain system call; the child is ours, not reaped yet, and leads this group.
+        unsafe { libc::kill(-pid, libc::SIGKILL) };
+    }
+
     /// Kills it and reaps it.
     pub fn kill(&mut self) {
         self.signal(libc::SIGKILL);
@@ -175,7 +184,7 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         if self.child.try_wait().is_ok_and(|status| status.is_none()) {
-            self.signal(libc::SIGKILL);
+            self.kill_group();
             let _already_reaped = self.child.wait();
         }
         if thread::panicking() {

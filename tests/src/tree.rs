@@ -11,6 +11,23 @@ use crate::received::Span;
 /// lines, not of time, since calls in parallel have no order of their own.
 #[must_use]
 pub fn render(spans: &[Span]) -> String {
+    render_with(spans, http_line)
+}
+
+/// Renders spans as a tree of `SERVICE NAME STATUS` lines, with ` error.type` behind where they
+/// failed: for spans that mean more than an HTTP request. The order is that of [`render`].
+#[must_use]
+pub fn render_names(spans: &[Span]) -> String {
+    render_with(spans, |span| {
+        let line = format!("{} {} {}", span.service, span.name, span.status);
+        match span.attribute("error.type") {
+            "" => line,
+            error => format!("{line} {error}"),
+        }
+    })
+}
+
+fn render_with(spans: &[Span], render_line: fn(&Span) -> String) -> String {
     let known: BTreeSet<&str> = spans.iter().map(|span| span.span_id.as_str()).collect();
     let mut children: BTreeMap<&str, Vec<&Span>> = BTreeMap::new();
     for span in spans {
@@ -20,7 +37,7 @@ pub fn render(spans: &[Span]) -> String {
         children.entry(parent).or_default().push(span);
     }
     let mut text = String::new();
-    render_children("", 0, &children, &mut text);
+    render_children("", 0, &children, render_line, &mut text);
     text
 }
 
@@ -60,22 +77,26 @@ fn render_children(
     parent: &str,
     depth: usize,
     children: &BTreeMap<&str, Vec<&Span>>,
+    render_line: fn(&Span) -> String,
     text: &mut String,
 ) {
     let Some(spans) = children.get(parent) else {
         return;
     };
-    let mut lines: Vec<(String, &Span)> = spans.iter().map(|span| (line(span), *span)).collect();
+    let mut lines: Vec<(String, &Span)> = spans
+        .iter()
+        .map(|span| (render_line(span), *span))
+        .collect();
     lines.sort_by(|a, b| a.0.cmp(&b.0));
     for (line, span) in lines {
         text.push_str(&"  ".repeat(depth));
         text.push_str(&line);
         text.push('\n');
-        render_children(&span.span_id, depth + 1, children, text);
+        render_children(&span.span_id, depth + 1, children, render_line, text);
     }
 }
 
-fn line(span: &Span) -> String {
+fn http_line(span: &Span) -> String {
     let method = span.attribute("http.request.method");
     let what = if method.is_empty() {
         span.name.clone()
@@ -174,5 +195,9 @@ mod tests {
             "agent SERVER GET / 200\n  agent CLIENT POST /v1\n    model SERVER POST /v1\n  agent CLIENT connect error=connection_refused\n"
         );
         assert_eq!(render_service(&spans, "model"), "model SERVER POST /v1\n");
+        assert_eq!(
+            render_names(&spans[2..]),
+            "agent connect UNSET\n  agent connect UNSET connection_refused\n"
+        );
     }
 }

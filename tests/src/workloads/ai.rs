@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use serde_json::Value;
+use tempfile::TempDir;
 
-use super::{Server, Workloads, directory, python};
+use super::{Server, Workloads, directory, python, variable};
 use crate::process::{Process, free_port};
 
 /// The key of the LiteLLM proxy, which starts only with one that its clients must show. It is what
@@ -54,6 +55,13 @@ impl AgentPlace {
         self
     }
 
+    /// Listens here.
+    #[must_use]
+    pub fn at(mut self, port: u16) -> Self {
+        self.port = Some(port);
+        self
+    }
+
     /// Also has this variable in its environment.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: &str) -> Self {
@@ -93,6 +101,36 @@ impl Workloads<'_> {
             .iter()
             .map(|line| serde_json::from_str(line).expect("it prints JSON"))
             .collect()
+    }
+
+    /// Ollama with the model `tiny`, whose weights are random.
+    ///
+    /// # Panics
+    /// The model cannot be made.
+    #[must_use]
+    pub fn ollama(&self, service: &str) -> Server {
+        let port = free_port();
+        let files = TempDir::new().expect("a temporary directory");
+        let place = files.path();
+        let of_ollama = |command: &mut Command, argument| {
+            command
+                .arg(argument)
+                .env("HOME", place)
+                .env("OLLAMA_MODELS", place.join("models"))
+                .env("OLLAMA_HOST", format!("127.0.0.1:{port}"));
+        };
+        let mut command = self.command(service, variable("KAOS_OLLAMA"));
+        of_ollama(&mut command, "serve");
+        let mut server = Server::start(service, port, &mut command, "Listening on");
+
+        let mut command = self.python("tiny model", "tiny_model.py");
+        Process::spawn("tiny model", command.arg(place)).succeed();
+        let mut command = Command::new(variable("KAOS_OLLAMA"));
+        of_ollama(&mut command, "create");
+        command.args(["tiny", "-f", "Modelfile"]).current_dir(place);
+        Process::spawn("ollama create", &mut command).succeed();
+        server._files = Some(files);
+        server
     }
 
     /// `tools.py`: the MCP server, of the generation without sessions.

@@ -50,13 +50,26 @@ impl Server {
 #[derive(Clone, Copy)]
 pub struct Workloads<'a> {
     receiver: &'a Receiver,
+    as_kaos: bool,
 }
 
 impl<'a> Workloads<'a> {
     /// Workloads whose telemetry goes to this receiver.
     #[must_use]
     pub fn of(receiver: &'a Receiver) -> Self {
-        Self { receiver }
+        Self {
+            receiver,
+            as_kaos: false,
+        }
+    }
+
+    /// The same, set up as KAOS's operator does: their plain HTTP requests are not told.
+    #[must_use]
+    pub fn of_kaos(receiver: &'a Receiver) -> Self {
+        Self {
+            receiver,
+            as_kaos: true,
+        }
     }
 
     /// A command with the environment of a service.
@@ -70,6 +83,10 @@ impl<'a> Workloads<'a> {
             // Tests wait for spans, so each leaves the agent soon.
             .env("OTEL_BSP_SCHEDULE_DELAY", "100")
             .env("OTEL_METRIC_EXPORT_INTERVAL", "1000");
+        if self.as_kaos {
+            let resource = format!("service.namespace=test,kaos.resource.name={service}");
+            command.env("OTEL_RESOURCE_ATTRIBUTES", resource);
+        }
         command
     }
 
@@ -232,6 +249,8 @@ pub enum Need {
     Python,
     /// The Go workload that `cargo xtask setup` builds.
     Go,
+    /// The Ollama that `cargo xtask setup --ollama` builds.
+    Ollama,
     /// A program.
     Program(&'static str),
 }
@@ -242,6 +261,9 @@ pub fn lacks(needs: &[Need]) -> bool {
     let missing = needs.iter().find_map(|need| match need {
         Need::Python => unset("KAOS_PYTHON"),
         Need::Go => unset("KAOS_GO_WORKLOAD"),
+        Need::Ollama => env::var_os("KAOS_OLLAMA")
+            .is_none()
+            .then(|| "no Ollama; type: cargo xtask setup --ollama".to_owned()),
         Need::Program(name) => {
             let path = env::var_os("PATH").unwrap_or_default();
             let found = env::split_paths(&path)

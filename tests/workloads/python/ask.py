@@ -34,8 +34,9 @@ class Told:
             self.seen["first"] = (time.perf_counter() - self.started) * 1000
         self.text(piece)
 
-    def usage(self, prompt, completion):
-        self.seen["usage"] = [prompt, completion]
+    def usage(self, *tokens):
+        """Of the prompt and, where there is one, of the answer."""
+        self.seen["usage"] = tokens
 
 
 def openai_client(url):
@@ -48,7 +49,7 @@ def openai_client(url):
 def openai_chat(url, mode):
     client = openai_client(url)
     stream = "stream" in mode
-    settings = {"model": MODEL, "temperature": 0.5, "max_tokens": 100}
+    settings = {"model": MODEL, "temperature": 0.5, "max_tokens": 16}
     if stream:
         settings |= {"stream": True, "stream_options": {"include_usage": True}}
     if "tools" in mode:
@@ -100,7 +101,7 @@ def openai_embeddings(url, _mode):
     def ask(prompt, told):
         # Unless it is asked for numbers, the library asks for base64.
         answer = client.embeddings.create(model=MODEL, input=[prompt], encoding_format="float")
-        told.usage(answer.usage.prompt_tokens, 0)
+        told.usage(answer.usage.prompt_tokens)
 
     return ask
 
@@ -109,7 +110,7 @@ def anthropic_messages(url, mode):
     import anthropic
 
     client = anthropic.Anthropic(base_url=url, api_key=KEY, max_retries=0)
-    settings = {"model": MODEL, "max_tokens": 100}
+    settings = {"model": MODEL, "max_tokens": 16}
     if "tools" in mode:
         settings["tools"] = [{"name": "add", "description": DESCRIPTION, "input_schema": PARAMETERS}]
 

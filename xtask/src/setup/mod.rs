@@ -6,6 +6,7 @@
 
 mod cluster;
 mod machine;
+mod ollama;
 mod packages;
 mod root;
 mod steps;
@@ -34,6 +35,9 @@ pub struct Options {
     /// Also bring what a whole Kubernetes node needs, for `cargo xtask e2e` (more minutes).
     #[arg(long)]
     node: bool,
+    /// Also build Ollama, for the test of a real model server (minutes).
+    #[arg(long)]
+    ollama: bool,
 }
 
 /// How a step went.
@@ -48,12 +52,16 @@ enum Outcome {
 /// # Errors
 /// The machine cannot be looked at: no `rustc`, no home directory.
 pub fn run(options: &Options) -> Result<ExitCode> {
-    Ok(
-        match steps(options.check, options.cluster || options.node, options.node)? {
-            0 => ExitCode::SUCCESS,
-            _ => ExitCode::FAILURE,
-        },
-    )
+    let cluster = options.cluster || options.node;
+    let more = cluster::STEPS
+        .iter()
+        .filter(|_| cluster)
+        .chain(cluster::NODE_STEPS.iter().filter(|_| options.node))
+        .chain([&ollama::STEP].into_iter().filter(|_| options.ollama));
+    Ok(match steps(options.check, more)? {
+        0 => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    })
 }
 
 /// The same for commands that need the results. What could not be brought was printed; we go on,
@@ -62,7 +70,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
 /// # Errors
 /// As [`run`].
 pub fn ensure() -> Result<()> {
-    let missing = steps(false, false, false)?;
+    let missing = steps(false, [])?;
     if missing > 0 {
         println!(
             "setup: going on without {missing} of {} steps\n",
@@ -80,6 +88,7 @@ pub fn variables() -> Result<Vec<String>> {
     let found = [
         ("KAOS_PYTHON", steps::python()?),
         ("KAOS_GO_WORKLOAD", steps::go_workload()?),
+        ("KAOS_OLLAMA", ollama::built()?),
     ];
     Ok(found
         .into_iter()
@@ -87,14 +96,12 @@ pub fn variables() -> Result<Vec<String>> {
         .collect())
 }
 
-/// Runs all steps and returns how many are missing afterwards.
-fn steps(check_only: bool, with_cluster: bool, with_node: bool) -> Result<usize> {
+/// Runs all steps and these, and returns how many are missing afterwards.
+fn steps(check_only: bool, more: impl IntoIterator<Item = &'static Step>) -> Result<usize> {
     let machine = Machine::look()?;
     println!("setup: {machine}");
     let mut missing = 0;
-    let cluster = cluster::STEPS.iter().filter(|_| with_cluster);
-    let node = cluster::NODE_STEPS.iter().filter(|_| with_node);
-    for step in STEPS.iter().chain(cluster).chain(node) {
+    for step in STEPS.iter().chain(more) {
         let started = Instant::now();
         print!("  {:<20} {} … ", step.name, step.what);
         std::io::stdout().flush()?;

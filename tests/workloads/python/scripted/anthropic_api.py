@@ -7,7 +7,7 @@ from fastapi.responses import JSONResponse
 
 from scripted.openai_api import named_event, text_of
 from scripted.script import Message, answer
-from scripted.streaming import paced, server_sent_events
+from scripted.streaming import paced, server_sent_events, whole
 
 router = APIRouter(prefix="/v1")
 
@@ -31,7 +31,8 @@ async def messages(request: Request):
         for call in told.calls
     ]
     if not body.get("stream"):
-        return base | {"content": texts + calls, "usage": used | produced} | stop
+        complete = base | {"content": texts + calls, "usage": used | produced} | stop
+        return await whole(told, complete)
 
     def event(kind, **more):
         return named_event(kind, {"type": kind} | more)

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from scripted.script import Message, answer
-from scripted.streaming import json_lines, paced
+from scripted.streaming import json_lines, paced, whole
 
 router = APIRouter(prefix="/api")
 
@@ -24,7 +24,7 @@ async def chat(request: Request):
         said = {"role": "assistant", "content": text}
         return {"message": said | ({"tool_calls": calls} if calls else {})}
 
-    return respond(body, told, message, message(told.text, calls), calls)
+    return await respond(body, told, message, message(told.text, calls), calls)
 
 
 @router.post("/generate")
@@ -35,7 +35,7 @@ async def generate(request: Request):
     def message(text, _calls=()):
         return {"response": text}
 
-    return respond(body, told, message, message(told.text), [])
+    return await respond(body, told, message, message(told.text), [])
 
 
 @router.post("/embed")
@@ -47,7 +47,7 @@ async def embed(request: Request):
     return {"model": body["model"], "embeddings": vectors, "prompt_eval_count": tokens}
 
 
-def respond(body, told, message, whole, calls):
+async def respond(body, told, message, complete, calls):
     """The answer as one object, or, as Ollama does unless it is told not to, as a stream."""
     if told.status != 200:
         return JSONResponse({"error": f"the script says {told.status}"}, status_code=told.status)
@@ -59,7 +59,7 @@ def respond(body, told, message, whole, calls):
         "eval_count": told.usage.completion,
     }
     if not body.get("stream", True):
-        return base | whole | end
+        return await whole(told, base | complete | end)
 
     async def lines():
         async for piece in paced(told):

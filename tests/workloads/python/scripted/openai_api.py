@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from scripted.script import Answer, Message, Usage, answer
-from scripted.streaming import paced, server_sent_events
+from scripted.streaming import paced, server_sent_events, whole
 
 router = APIRouter(prefix="/v1")
 
@@ -29,7 +29,8 @@ async def chat(request: Request):
     if told.calls:
         message["tool_calls"] = [function_call(call) for call in told.calls]
     choice = {"index": 0, "message": message, "finish_reason": finish}
-    return base | {"object": "chat.completion", "choices": [choice], "usage": usage(told.usage)}
+    answered = {"object": "chat.completion", "choices": [choice], "usage": usage(told.usage)}
+    return await whole(told, base | answered)
 
 
 async def chat_events(told: Answer, base: dict, finish: str, with_usage: bool):
@@ -71,7 +72,8 @@ async def completions(request: Request):
         return {"choices": [{"index": 0, "text": text, "finish_reason": finish_reason}]}
 
     if not body.get("stream"):
-        return base | choices(told.text, "stop") | {"usage": usage(told.usage)}
+        counted = {"usage": usage(told.usage)}
+        return await whole(told, base | choices(told.text, "stop") | counted)
 
     async def events():
         async for piece in paced(told):
@@ -127,9 +129,9 @@ async def responses(request: Request):
         }
         for call in told.calls
     ]
-    whole = base | {"status": "completed", "output": output, "usage": counted}
+    complete = base | {"status": "completed", "output": output, "usage": counted}
     if not body.get("stream"):
-        return whole
+        return await whole(told, complete)
 
     async def events():
         number = 0
@@ -151,7 +153,7 @@ async def responses(request: Request):
             return
         for index, item in enumerate(output):
             yield event("response.output_item.done", output_index=index, item=item)
-        yield event("response.completed", response=whole)
+        yield event("response.completed", response=complete)
 
     return server_sent_events(events())
 

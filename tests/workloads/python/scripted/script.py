@@ -9,11 +9,14 @@ prompt of a delegated task is a script again. An item has some of
     "call": {"tool": {…}, …}  tool calls with their arguments: native ones where the request offers
                               tools, else a fenced block
     "delegate": {"peer": …}   delegations with their tasks, likewise; a list becomes a script
-    "status": 429             an HTTP error in place of an answer, with "times": 2 only that often
+    "status": 429             an HTTP error in place of an answer
+    "cut": 2                  the connection is closed after so many pieces; what is not streamed is
+                              cut in the middle
+    "error": "message"        an error event after the pieces, in place of the end of a stream
+    "times": 2                only so often one of these three, and then without
     "pause": 0.05             seconds before each piece
-    "cut": 2                  the connection is closed after so many pieces
-    "error": "message"        an error event after the pieces, in place of the end
-    "hold": true              waits after the first piece, until the caller is gone
+    "hold": true              waits after the first piece (what is not streamed, before anything),
+                              until the caller is gone
     "usage": {"prompt": 9, "completion": 4, "cached": 2, "reasoning": 1}   in place of counted words
 
 When a script has no more items, the answer is "done". A prompt that is no script is answered with
@@ -69,6 +72,7 @@ class Answer:
         return [word + " " for word in self.text.split()]
 
 
+ERRORS = ("status", "cut", "error")
 errors_given: Counter[str] = Counter()
 
 
@@ -81,11 +85,10 @@ def answer(messages: list[Message], offers_tools: bool) -> Answer:
         return plain(messages)
     turn = sum(message.role == "assistant" for message in messages[position:])
     item = script[turn] if turn < len(script) else {"say": "done"}
-    status = item.get("status", 200)
-    if times := item.get("times"):
-        occasion = f"{turn} {messages[position].text}"
-        errors_given[occasion] += 1
-        status = status if errors_given[occasion] <= times else 200
+    occasion = f"{turn} {messages[position].text}"
+    errors_given[occasion] += 1
+    if errors_given[occasion] > item.get("times", errors_given[occasion]):
+        item = {name: value for name, value in item.items() if name not in ERRORS}
     calls = [
         Call(f"call_{turn}_{number}", name, arguments)
         for number, (name, arguments) in enumerate(wanted(item))
@@ -95,10 +98,10 @@ def answer(messages: list[Message], offers_tools: bool) -> Answer:
         text, calls = " ".join([text, *map(fenced, calls)]).strip(), []
     return Answer(
         text=text,
-        usage=Usage(**item["usage"]) if "usage" in item else count(messages, text),
+        usage=Usage(**item["usage"]) if "usage" in item else count(messages, text, len(calls)),
         reasoning=item.get("think", ""),
         calls=calls,
-        status=status,
+        status=item.get("status", 200),
         pause=item.get("pause", 0),
         cut=item.get("cut"),
         error=item.get("error"),
@@ -138,5 +141,7 @@ def fenced(call: Call) -> str:
     return f"```tool_call\n{json.dumps(block)}\n```"
 
 
-def count(messages: list[Message], text: str) -> Usage:
-    return Usage(sum(len(message.text.split()) for message in messages), len(text.split()))
+def count(messages: list[Message], text: str, calls: int = 0) -> Usage:
+    """A token for each word and each call."""
+    prompt = sum(len(message.text.split()) for message in messages)
+    return Usage(prompt, len(text.split()) + calls)

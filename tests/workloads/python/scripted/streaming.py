@@ -1,6 +1,7 @@
 """Streams that pause, wait and break off as the script says."""
 
 import asyncio
+import json
 
 from fastapi.responses import StreamingResponse
 
@@ -19,8 +20,28 @@ async def paced(answer: Answer):
         await asyncio.sleep(answer.pause)
         yield piece
         if answer.hold:
-            print("holding", flush=True)
-            await asyncio.Event().wait()
+            await hold(answer)
+
+
+async def hold(answer: Answer):
+    """Says that it waits, and does so until the caller is gone."""
+    print("holding", answer.text, flush=True)
+    await asyncio.Event().wait()
+
+
+async def whole(answer: Answer, body: dict):
+    """What is not streamed."""
+    if answer.hold:
+        await hold(answer)
+    if answer.cut is None:
+        return body
+    text = json.dumps(body)
+
+    async def half():
+        yield text[: len(text) // 2]
+        raise Cut
+
+    return StreamingResponse(half(), media_type="application/json")
 
 
 def server_sent_events(events):

@@ -1,0 +1,136 @@
+//! The published client libraries of the model APIs: what kaos-agent tells of their calls, against
+//! what the clients know themselves.
+
+use kaos_tests::agent::Agent;
+use kaos_tests::received::Span;
+use kaos_tests::receiver::Receiver;
+use kaos_tests::workloads::{Need, Workloads, lacks};
+use serde_json::{Value, json};
+
+/// The libraries whose answers can be streamed.
+const LIBRARIES: [&str; 4] = ["openai", "openai-responses", "anthropic", "ollama"];
+
+/// The calls of a client, in the order in which they were made.
+fn calls<'a>(spans: &'a [Span], service: &str) -> Vec<&'a Span> {
+    let is_call = |span: &&Span| span.service == service && span.kind == "CLIENT";
+    let mut calls: Vec<&Span> = spans.iter().filter(is_call).collect();
+    calls.sort_by_key(|span| span.start);
+    calls
+}
+
+/// What both the client and the span know: tokens of question and answer, and whether it failed.
+fn known_to_client(answer: &Value) -> (String, bool) {
+    let usage = answer["usage"].as_array().map_or(String::new(), |tokens| {
+        let tokens: Vec<String> = tokens.iter().map(Value::to_string).collect();
+        tokens.join(" ")
+    });
+    (usage, answer.get("error").is_some())
+}
+
+fn known_to_span(span: &Span) -> (String, bool) {
+    let usage = ["input", "output"].map(|kind| {
+        let tokens = span.attribute(&format!("gen_ai.usage.{kind}_tokens"));
+        tokens.to_owned()
+    });
+    (usage.join(" ").trim().to_owned(), span.status == "ERROR")
+}
+
+#[test]
+#[ignore = "kernel: real workloads, needs root"]
+fn tokens_and_errors_are_those_that_the_clients_know() {
+    if lacks(&[Need::Python]) {
+        return;
+    }
+    let receiver = Receiver::start();
+    let workloads = Workloads::of(&receiver);
+    let model = workloads.model("model");
+    // Its children, of which no other process's can be told apart.
+    let agent = Agent::start(&["--pid", &std::process::id().to_string()]);
+    let prompts = [
+        json!([{"say": "a short answer", "usage": {"prompt": 90, "completion": 40}}]),
+        json!([{"call": {"add": {"a": 2, "b": 3}}, "usage": {"prompt": 91, "completion": 41}}]),
+        json!([{"status": 429}]),
+        json!([{"status": 500}]),
+    ];
+    let mut expected = Vec::new();
+    for library in LIBRARIES {
+        for mode in ["tools", "stream tools"] {
+            let service = format!("{library} {mode}");
+            let answers = workloads.ask(&service, library, &model.url(""), mode, &prompts);
+            expected.push((service, answers));
+        }
+    }
+    let service = "openai-embeddings".to_owned();
+    let answers = workloads.ask(
+        &service,
+        &service,
+        &model.url(""),
+        "",
+        &[json!("two words")],
+    );
+    expected.push((service, answers));
+    receiver.wait_for("a span of each call", |spans| {
+        let is_told = |(service, answers): &(String, Vec<Value>)| {
+            calls(spans, service).len() >= answers.len()
+        };
+        expected.iter().all(is_told)
+    });
+    agent.stop();
+
+    let spans = receiver.received().spans;
+    for (service, answers) in &expected {
+        let of_client: Vec<_> = answers.iter().map(known_to_client).collect();
+        let calls = calls(&spans, service);
+        let of_spans: Vec<_> = calls.iter().map(|span| known_to_span(span)).collect();
+        assert_eq!(of_spans, of_client, "{service}");
+        assert!(
+            calls
+                .iter()
+                .all(|span| span.attribute("gen_ai.request.model") == "scripted"),
+            "{service}"
+        );
+    }
+}
+
+/// Prints how far the time to the first token is from what the client measured, which is the claim,
+/// and asserts only what a loaded machine cannot break.
+#[test]
+#[ignore = "kernel: real workloads, needs root"]
+fn time_to_first_token_is_what_the_client_measures() {
+    const CALLS: usize = 11;
+    const BOUND_IN_MILLISECONDS: f64 = 100.0;
+    if lacks(&[Need::Python]) {
+        return;
+    }
+    let receiver = Receiver::start();
+    let workloads = Workloads::of(&receiver);
+    let model = workloads.model("model");
+    let agent = Agent::start(&["--pid", &std::process::id().to_string()]);
+    let prompts = vec![json!([{"say": "one two three", "pause": 0.02}]); CALLS];
+    for library in LIBRARIES {
+        let answers = workloads.ask(library, library, &model.url(""), "stream", &prompts);
+        let spans = receiver.wait_for("a span of each call", |spans| {
+            calls(spans, library).len() >= CALLS
+        });
+        let mut differences: Vec<f64> = answers
+            .iter()
+            .zip(calls(&spans, library))
+            .map(|(answer, span)| {
+                let measured = answer["first"].as_f64().expect("the client measures");
+                let told = span.attribute("gen_ai.response.time_to_first_chunk");
+                let told: f64 = told.parse().expect("seconds");
+                measured - told * 1000.0
+            })
+            .collect();
+        differences.sort_by(f64::total_cmp);
+        let median = differences[CALLS / 2];
+        println!(
+            "{library}: the client sees the first token {median:.2} ms later than kaos-agent tells \
+             (median; {:.2} to {:.2})",
+            differences[0],
+            differences[CALLS - 1]
+        );
+        assert!(median.abs() < BOUND_IN_MILLISECONDS, "{library}: {median}");
+    }
+    agent.stop();
+}
