@@ -50,17 +50,18 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     let executables = build()?;
     let corpus = paths::target().join("fuzz/corpus");
     write_seeds(&executables, &corpus)?;
-    let wanted =
-        |target: &&str| options.targets.is_empty() || options.targets.iter().any(|it| it == target);
+    let is_wanted = |target: &str| {
+        options.targets.is_empty() || options.targets.iter().any(|wanted| wanted == target)
+    };
     let mut failed = Vec::new();
-    for target in TARGETS.iter().filter(wanted) {
+    for target in TARGETS.into_iter().filter(|target| is_wanted(target)) {
         println!("fuzz: {target}, {} s", options.seconds);
         if !run_target(
             &executables.join(target),
             &corpus.join(target),
             options.seconds,
         )? {
-            failed.push(*target);
+            failed.push(target);
         }
     }
     if failed.is_empty() {
