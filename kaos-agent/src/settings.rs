@@ -10,7 +10,7 @@ use globset::GlobMatcher;
 use kaos_ebpf::settings::defaults;
 
 use crate::capture::uprobes::links::Attachment;
-use crate::identity::service::Protocol;
+use crate::identity::service::{BesideSdk, Protocol};
 
 /// Observe this machine.
 #[derive(Debug, Clone)]
@@ -127,6 +127,27 @@ pub struct OutputSettings {
     pub otlp_endpoint: Option<String>,
     /// Protocol of that endpoint.
     pub otlp_protocol: Option<Protocol>,
+    /// What is told of processes with an OpenTelemetry SDK inside.
+    pub beside_sdk: BesideSdkSettings,
+}
+
+/// What is told of processes with an OpenTelemetry SDK inside.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BesideSdkSettings {
+    /// Of all services that are not named.
+    pub of_others: BesideSdk,
+    /// By the name of the service; the last one counts.
+    pub by_service: Vec<(String, BesideSdk)>,
+}
+
+impl BesideSdkSettings {
+    /// That of a service.
+    #[must_use]
+    pub fn of(&self, service: &str) -> BesideSdk {
+        let mut named = self.by_service.iter().rev();
+        let own = named.find(|(name, _)| name == service);
+        own.map_or(self.of_others, |(_, mode)| *mode)
+    }
 }
 
 /// Form and destination of the spans.

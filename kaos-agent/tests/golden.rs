@@ -12,7 +12,7 @@ use kaos_agent::capture::recording::Reader;
 use kaos_agent::export::tree::{Details, Style, TreeSpan, render};
 use kaos_agent::identity::identities::AgentDefaults;
 use kaos_agent::pipeline::{StageSettings, Stages};
-use kaos_agent::settings::{HttpSpans, Output, OutputSettings};
+use kaos_agent::settings::{BesideSdkSettings, HttpSpans, Output, OutputSettings};
 use kaos_agent::telemetry::Signal;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -45,6 +45,7 @@ fn replay(events: &[Event]) -> Vec<Signal> {
         http_spans: HttpSpans::All,
         otlp_endpoint: None,
         otlp_protocol: None,
+        beside_sdk: BesideSdkSettings::default(),
     };
     let mut stages = Stages::new(StageSettings {
         defaults: AgentDefaults::new(&options, &[], None, &mut Vec::new())
@@ -61,12 +62,12 @@ fn replay(events: &[Event]) -> Vec<Signal> {
     signals
 }
 
-/// Spans as trees with all their attributes, then the histograms with their sums. Traces are
+/// Spans as trees with all their attributes, then the measurements with their sums. Traces are
 /// numbered: their ids say nothing to a reader.
 fn text(signals: &[Signal]) -> String {
     let mut numbers = BTreeMap::new();
     let mut spans = Vec::new();
-    let mut histograms: BTreeMap<String, (usize, f64)> = BTreeMap::new();
+    let mut measurements: BTreeMap<String, (usize, f64)> = BTreeMap::new();
     for signal in signals {
         match signal {
             Signal::Span { service, span } => {
@@ -77,7 +78,7 @@ fn text(signals: &[Signal]) -> String {
             }
             Signal::Measurement {
                 service,
-                histogram,
+                instrument,
                 value,
                 attributes,
             } => {
@@ -89,10 +90,10 @@ fn text(signals: &[Signal]) -> String {
                 let series = format!(
                     "{} {} {{{}}}",
                     service.name,
-                    histogram.name,
+                    instrument.name,
                     labels.join(", ")
                 );
-                let (count, sum) = histograms.entry(series).or_default();
+                let (count, sum) = measurements.entry(series).or_default();
                 *count += 1;
                 *sum += value;
             }
@@ -103,7 +104,7 @@ fn text(signals: &[Signal]) -> String {
         details: Details::All,
     };
     let mut text = render(&spans, style);
-    for (series, (count, sum)) in histograms {
+    for (series, (count, sum)) in measurements {
         text += &format!("{series}: {count} times, {sum:.6} in all\n");
     }
     text

@@ -7,9 +7,11 @@
 
 pub mod counter;
 pub mod position;
+pub mod python;
 pub mod record;
 pub mod settings;
 pub mod sniff;
+pub mod tls;
 pub mod window;
 
 /// The eBPF object, the very bytes that `cargo xtask build-ebpf` copies out. Aligned, since its

@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use kaos_ebpf::settings::defaults;
 
 use super::quantity::{parse_bytes, parse_duration};
+use crate::identity::service::BesideSdk;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -172,6 +173,26 @@ pub struct OutputArguments {
     /// Protocol of that endpoint
     #[arg(long, value_enum, value_name = "PROTOCOL")]
     pub otlp_protocol: Option<ProtocolArgument>,
+    /// What is told of processes with an OpenTelemetry SDK inside: `complement` (what the SDK does
+    /// not tell; the default), `always` (all) or `never` (nothing); for one service with its name
+    /// before it. Repeatable
+    #[arg(long, value_name = "[SERVICE=]MODE", value_parser = parse_beside_sdk)]
+    pub beside_sdk: Vec<(Option<String>, BesideSdk)>,
+}
+
+fn parse_beside_sdk(text: &str) -> Result<(Option<String>, BesideSdk), String> {
+    // A service's name may have anything in it.
+    let (service, mode) = match text.rsplit_once('=') {
+        Some((service, mode)) => (Some(service.to_owned()), mode),
+        None => (None, text),
+    };
+    let mode = match mode {
+        "complement" => BesideSdk::Complement,
+        "always" => BesideSdk::Always,
+        "never" => BesideSdk::Never,
+        _ => return Err("write complement, always, never, or SERVICE=always".to_owned()),
+    };
+    Ok((service, mode))
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

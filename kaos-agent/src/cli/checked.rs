@@ -13,11 +13,11 @@ use super::arguments::{
 };
 use super::exit::UsageError;
 use super::quantity::format_bytes;
-use crate::identity::service::Protocol;
+use crate::identity::service::{BesideSdk, Protocol};
 use crate::settings::{
-    CaptureSettings, HttpSpans, LiveSettings, LiveTarget, MAX_RING_BYTES, Output, OutputSettings,
-    PodSelection, RecordedContents, RecordingSettings, ReplaySettings, Selection, Selectors,
-    StatsFormat,
+    BesideSdkSettings, CaptureSettings, HttpSpans, LiveSettings, LiveTarget, MAX_RING_BYTES,
+    Output, OutputSettings, PodSelection, RecordedContents, RecordingSettings, ReplaySettings,
+    Selection, Selectors, StatsFormat,
 };
 
 const POLL_INTERVALS: std::ops::RangeInclusive<Duration> =
@@ -267,8 +267,21 @@ impl OutputArguments {
                 ProtocolArgument::HttpProtobuf => Protocol::HttpProtobuf,
                 ProtocolArgument::HttpJson => Protocol::HttpJson,
             }),
+            beside_sdk: beside_sdk(self.beside_sdk),
         })
     }
+}
+
+/// Of several without a name the last counts.
+fn beside_sdk(given: Vec<(Option<String>, BesideSdk)>) -> BesideSdkSettings {
+    let mut settings = BesideSdkSettings::default();
+    for (service, mode) in given {
+        match service {
+            Some(service) => settings.by_service.push((service, mode)),
+            None => settings.of_others = mode,
+        }
+    }
+    settings
 }
 
 fn check_endpoint(endpoint: &str) -> Result<(), UsageError> {

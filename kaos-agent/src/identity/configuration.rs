@@ -50,6 +50,8 @@ pub(super) struct Configuration {
     /// `OTEL_INCLUDE_HTTP_CLIENT`
     pub(super) http_client_spans: Option<bool>,
     pub(super) excluded_urls: Vec<Regex>,
+    /// `OTEL_SDK_DISABLED`, of the process alone: the agent's own says nothing of other SDKs.
+    pub(super) sdk_disabled: bool,
 }
 
 impl Configuration {
@@ -89,8 +91,16 @@ impl Configuration {
                 .or(fallback.http_client_spans),
             excluded_urls: excluded_urls(variables)
                 .unwrap_or_else(|| fallback.excluded_urls.clone()),
+            sdk_disabled: sdk_disabled(variables),
         }
     }
+}
+
+/// Only `true` switches an SDK off, as the specification has it.
+fn sdk_disabled(variables: &mut Variables<'_>) -> bool {
+    variables
+        .text("OTEL_SDK_DISABLED")
+        .is_some_and(|value| value.eq_ignore_ascii_case("true"))
 }
 
 /// One bad pair discards all of them, as the specification has it.

@@ -7,14 +7,11 @@ use std::time::Duration;
 use http::uri::{PathAndQuery, Uri};
 use http::{HeaderName, HeaderValue};
 
-use super::service::{Compression, Destination, Protocol};
+use super::service::{Compression, Destination, GRPC_PORT, Protocol};
 use super::variables::{Variables, pairs};
 
 /// Time limit of a request unless it is set.
 const DEFAULT_TIMEOUT: Duration = Duration::from_millis(10_000);
-
-/// The port that stands for gRPC.
-const GRPC_PORT: u16 = 4317;
 
 /// Headers of one destination: beyond, a setting is a mistake or hostile.
 const MAX_HEADERS: usize = 64;

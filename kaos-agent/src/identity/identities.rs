@@ -6,16 +6,17 @@ use std::sync::{Arc, Weak};
 use rustc_hash::FxHashMap;
 use thiserror::Error;
 
+use super::agent::AgentSettings;
 use super::configuration::Configuration;
 use super::container::{container_id, pod_uid};
 use super::naming;
 use super::pods::{Place, Pods};
-use super::service::{Protocol, Service};
+use super::service::{BesideSdk, Protocol, Service};
 use super::variables::Variables;
 pub use super::variables::Warning;
 use crate::capture::event::{Pid, PodEvent, ProcessChange, ProcessEvent, ProcessInfo};
 use crate::counters;
-use crate::settings::{HttpSpans, OutputSettings};
+use crate::settings::{BesideSdkSettings, HttpSpans, OutputSettings};
 use crate::time::Nanos;
 
 /// Processes that are known at once: the default limit of processes on a Linux machine.
@@ -48,6 +49,7 @@ counters! {
 pub struct AgentDefaults {
     configuration: Configuration,
     http_spans_by_default: bool,
+    beside_sdk: BesideSdkSettings,
     host_name: Option<String>,
 }
 
@@ -105,6 +107,7 @@ impl AgentDefaults {
         Ok(Self {
             configuration,
             http_spans_by_default: options.http_spans == HttpSpans::All,
+            beside_sdk: options.beside_sdk.clone(),
             host_name,
         })
     }
@@ -312,11 +315,9 @@ impl AgentDefaults {
             (true, Some(place)) => place.environment(),
             _ => &info.environment,
         };
-        let configuration = Configuration::read(
-            &mut Variables::new(Some(pid), environment, warnings),
-            &self.configuration,
-            &root,
-        );
+        let mut variables = Variables::new(Some(pid), environment, warnings);
+        let agent = AgentSettings::read(&mut variables);
+        let configuration = Configuration::read(&mut variables, &self.configuration, &root);
         let name = configuration
             .service_name
             .or_else(|| place?.service_name().map(str::to_owned))
@@ -327,6 +328,11 @@ impl AgentDefaults {
                 .resource_attributes
                 .contains_key(KAOS_RESOURCE_NAME);
         let http_spans_by_default = self.http_spans_by_default && !is_set_up_by_kaos;
+
+        let beside_sdk = match configuration.sdk_disabled {
+            true => BesideSdk::Always,
+            false => self.beside_sdk.of(&name),
+        };
 
         let mut resource = self.detected_resource(info, container);
         resource.extend(place.map(Place::attributes).unwrap_or_default());
@@ -348,6 +354,8 @@ impl AgentDefaults {
                 .http_client_spans
                 .unwrap_or(http_spans_by_default),
             excluded_urls: configuration.excluded_urls,
+            agent,
+            beside_sdk,
         }
     }
 

@@ -9,6 +9,7 @@ fn options() -> OutputSettings {
         http_spans: HttpSpans::All,
         otlp_endpoint: None,
         otlp_protocol: None,
+        beside_sdk: BesideSdkSettings::default(),
     }
 }
 
@@ -219,7 +220,29 @@ fn http_spans_by_option_and_environment() {
 fn a_disabled_sdk_does_not_switch_the_agent_off() {
     let plain = service(AgentDefaults::default(), &[]);
     let disabled = service(AgentDefaults::default(), &[("OTEL_SDK_DISABLED", "true")]);
-    assert_eq!(plain, disabled);
+    assert_eq!(plain.beside_sdk, BesideSdk::Complement);
+    // Everything is told, as if there were none.
+    let all = Service {
+        beside_sdk: BesideSdk::Always,
+        ..(*plain).clone()
+    };
+    assert_eq!(all, *disabled);
+    let not_quite = service(AgentDefaults::default(), &[("OTEL_SDK_DISABLED", "1")]);
+    assert_eq!(not_quite.beside_sdk, BesideSdk::Complement);
+}
+
+#[test]
+fn what_is_told_beside_an_sdk_is_set_for_each_service() {
+    let options = OutputSettings {
+        beside_sdk: BesideSdkSettings {
+            of_others: BesideSdk::Never,
+            by_service: vec![("shop".to_owned(), BesideSdk::Always)],
+        },
+        ..options()
+    };
+    let of = |name| service(defaults(&options, &[]), &[("OTEL_SERVICE_NAME", name)]).beside_sdk;
+    assert_eq!(of("shop"), BesideSdk::Always);
+    assert_eq!(of("other"), BesideSdk::Never);
 }
 
 #[test]

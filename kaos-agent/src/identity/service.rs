@@ -1,10 +1,13 @@
 //! A traced service: its resource, its destination, and what it wants to be told.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use opentelemetry_sdk::metrics::Temporality;
 use regex::Regex;
+
+use super::agent::AgentSettings;
 
 /// A traced service. Processes that agree in everything here share one.
 #[derive(Debug, Clone, Default)]
@@ -29,6 +32,22 @@ pub struct Service {
     pub http_client_spans: bool,
     /// Served URLs that match one of these, anywhere, are not told.
     pub excluded_urls: Vec<Regex>,
+    /// What it is set up to do as an agent.
+    pub agent: AgentSettings,
+    /// What is told of it where an SDK tells of it too.
+    pub beside_sdk: BesideSdk,
+}
+
+/// What is told of a process with an OpenTelemetry SDK inside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum BesideSdk {
+    /// What its SDK does not tell.
+    #[default]
+    Complement,
+    /// All, as if there were none. So it is too where `OTEL_SDK_DISABLED` switches the SDK off.
+    Always,
+    /// Nothing.
+    Never,
 }
 
 impl PartialEq for Service {
@@ -45,6 +64,8 @@ impl PartialEq for Service {
             http_server_spans,
             http_client_spans,
             excluded_urls,
+            agent,
+            beside_sdk,
         } = self;
         let patterns = |urls: &[Regex]| -> Vec<_> {
             urls.iter()
@@ -60,7 +81,9 @@ impl PartialEq for Service {
             && *sampler == other.sampler
             && *http_server_spans == other.http_server_spans
             && *http_client_spans == other.http_client_spans
+            && *agent == other.agent
             && patterns(excluded_urls) == patterns(&other.excluded_urls)
+            && *beside_sdk == other.beside_sdk
     }
 }
 
@@ -112,6 +135,21 @@ impl Default for MetricReading {
     }
 }
 
+/// The port of OTLP over gRPC.
+pub const GRPC_PORT: u16 = 4317;
+
+impl Service {
+    /// Would an exporter in the process send its spans over gRPC to this address? What is sent there
+    /// is not read, so the address has to tell.
+    #[must_use]
+    pub fn exports_over_grpc_to(&self, remote: SocketAddr) -> bool {
+        let is_own = |destination: &Destination| {
+            destination.protocol == Protocol::Grpc && destination.is_at(remote)
+        };
+        remote.port() == GRPC_PORT || self.traces.as_ref().is_some_and(is_own)
+    }
+}
+
 /// Where one signal of a service goes. Equal destinations share one connection.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Destination {
@@ -127,6 +165,34 @@ pub struct Destination {
     pub compression: Option<Compression>,
     /// Path of a PEM file with the certificate authorities to trust, as the agent can open it.
     pub certificate: Option<String>,
+}
+
+impl Destination {
+    /// Is this its address? A name can be any address's; but web servers' own ports say too little.
+    fn is_at(&self, address: SocketAddr) -> bool {
+        // Most addresses differ in the port, and it is asked for every send.
+        let port = self
+            .endpoint
+            .rsplit(':')
+            .next()
+            .and_then(|port| port.parse().ok());
+        if port != Some(address.port()) {
+            return false;
+        }
+        let Some(host) = self.endpoint.parse::<http::Uri>().ok().and_then(|uri| {
+            let host = uri.host()?.trim_start_matches('[').trim_end_matches(']');
+            Some(host.to_owned())
+        }) else {
+            return false;
+        };
+        match host.parse::<IpAddr>() {
+            Ok(ip) => ip.to_canonical() == address.ip().to_canonical(),
+            Err(_) if host.eq_ignore_ascii_case("localhost") => {
+                address.ip().to_canonical().is_loopback()
+            }
+            Err(_) => !matches!(address.port(), 80 | 443),
+        }
+    }
 }
 
 impl std::fmt::Debug for Destination {
@@ -177,4 +243,40 @@ pub enum Sampler {
     ParentBasedAlwaysOff,
     /// `parentbased_traceidratio`, with its argument from 0 to 1.
     ParentBasedTraceIdRatio(f64),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exports(endpoint: &str, remote: &str) -> bool {
+        let destination = Destination {
+            endpoint: endpoint.to_owned(),
+            protocol: Protocol::Grpc,
+            headers: Vec::new(),
+            timeout: Duration::default(),
+            compression: None,
+            certificate: None,
+        };
+        let service = Service {
+            traces: Some(destination),
+            ..Service::default()
+        };
+        service.exports_over_grpc_to(remote.parse().expect("an address"))
+    }
+
+    #[test]
+    fn exporters_are_recognised_by_where_they_connect_to() {
+        assert!(exports("http://10.0.0.1:9000", "10.0.0.1:9000"));
+        assert!(exports("http://10.0.0.1:9000", "[::ffff:10.0.0.1]:9000"));
+        assert!(exports("http://[::1]:9000", "[::1]:9000"));
+        assert!(exports("http://localhost:9000", "127.0.0.1:9000"));
+        assert!(exports("http://collector.obs:9000", "10.0.0.7:9000"));
+        assert!(exports("http://10.0.0.1:9000", "10.0.0.7:4317"));
+        assert!(!exports("http://10.0.0.1:9000", "10.0.0.2:9000"));
+        assert!(!exports("http://10.0.0.1:9000", "10.0.0.1:9001"));
+        assert!(!exports("http://localhost:9000", "10.0.0.1:9000"));
+        assert!(!exports("https://collector:443", "10.0.0.1:443"));
+        assert!(!exports("http://collector", "10.0.0.1:80"));
+    }
 }

@@ -14,6 +14,7 @@ use crate::export::exporter::{ExportCounters, Exporter, WhenFull};
 use crate::health::counters::Counters;
 use crate::identity::environment;
 use crate::identity::identities::AgentDefaults;
+use crate::runs::beside::Sign;
 use crate::settings::OutputSettings;
 use crate::telemetry::Signal;
 use crate::time::Nanos;
@@ -81,6 +82,14 @@ impl SpanMaker {
         let warnings = self.stages.take_warnings();
         if !warnings.is_empty() {
             self.warn(warnings.into_iter().map(|warning| warning.to_string()));
+        }
+        for (pid, sign, service) in self.stages.take_sdks() {
+            let name = service.as_deref().map_or("", |service| &service.name);
+            let sign = match sign {
+                Sign::OwnSpan => "a call carries the id of a span of its own",
+                Sign::Export => "it exports spans",
+            };
+            tracing::info!("process {pid} ({name}) has an OpenTelemetry SDK inside: {sign}");
         }
         if let Some(exporter) = &mut self.exporter {
             for signal in self.signals.drain(..) {

@@ -1,13 +1,17 @@
 //! Stages 2 to 6 in a row.
 
-use crate::capture::event::{Event, SocketId};
+use std::sync::Arc;
+
+use crate::capture::event::{ConnectionChange, Direction, Endpoints, Event, Pid, SocketId};
 use crate::exchanges::Exchanges;
 use crate::exchanges::exchange::ExchangeEvent;
 use crate::health::counters::Counters;
 use crate::identity::identities::{AgentDefaults, Identities, Warning};
+use crate::identity::service::Service;
 use crate::protocols::Protocols;
 use crate::protocols::part::Part;
 use crate::runs::Runs;
+use crate::runs::beside::Sign;
 use crate::runs::span::FinishedSpan;
 use crate::streams::Streams;
 use crate::streams::chunk::Chunk;
@@ -79,6 +83,14 @@ impl Stages {
             Event::Process(process) => self.identities.push(process, &mut self.warnings),
             Event::Pod(pod) => self.identities.push_pod(pod, &mut self.warnings),
             Event::Clock { offset, .. } => self.runs.clock(*offset),
+            Event::Context(context) => self.runs.context(context),
+            Event::Connection(connection) if connection.change == ConnectionChange::Connecting => {
+                self.sent_to(connection.pid, &connection.endpoints);
+            }
+            // A connection that is older than we are.
+            Event::Data(data) if data.direction == Direction::Sent => {
+                self.sent_to(data.pid, &data.endpoints);
+            }
             Event::Data(_) | Event::Connection(_) | Event::Lost { .. } => {}
         }
         self.streams.push(event, &mut self.chunks);
@@ -117,6 +129,24 @@ impl Stages {
         std::mem::take(&mut self.warnings)
     }
 
+    /// Exports over gRPC are not read, so where they go to tells of them.
+    fn sent_to(&mut self, pid: Pid, endpoints: &Endpoints) {
+        if let Endpoints::Tcp { remote, .. } = endpoints
+            && let Some(service) = self.identities.service(pid)
+            && service.exports_over_grpc_to(*remote)
+        {
+            self.runs.exports_spans(pid, &service);
+        }
+    }
+
+    /// Processes in which an SDK was found since this was asked last, with their services.
+    pub fn take_sdks(&mut self) -> Vec<(Pid, Sign, Option<Arc<Service>>)> {
+        let found = self.runs.take_sdks().into_iter();
+        found
+            .map(|(pid, sign)| (pid, sign, self.identities.service(pid)))
+            .collect()
+    }
+
     /// Hands on what each stage has put out, until nothing is left between them.
     fn flow(&mut self, signals: &mut Vec<Signal>) {
         for chunk in self.chunks.drain(..) {
@@ -142,6 +172,7 @@ impl Counters for Stages {
         self.exchanges.counters().visit(visit);
         self.identities.counters().visit(visit);
         self.runs.counters().visit(visit);
+        self.runs.source().counters().visit(visit);
         self.telemetry.counters().visit(visit);
     }
 

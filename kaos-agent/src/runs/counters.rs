@@ -15,6 +15,8 @@ crate::counters! {
         excluded_requests,
         /// Exchanges whose span the service does not want (`OTEL_INCLUDE_HTTP_*`).
         spans_not_wanted,
+        /// Exchanges that are left to an SDK in the process.
+        left_to_sdk,
         /// Spans that a sampler did not keep.
         spans_sampled_out,
         /// Spans that were handed on.

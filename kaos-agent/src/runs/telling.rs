@@ -32,26 +32,33 @@ impl Telling {
         }
     }
 
-    /// Of a connection that was not made. There is nothing to measure then, since the HTTP metrics
+    /// Of a connection that was not made. There is nothing to measure then in HTTP's metrics, which
     /// want a method.
     #[must_use]
     pub fn of_connect_failure(service: &Service) -> Self {
         if service.http_client_spans {
             Self::Span
         } else {
-            Self::Nothing
+            Self::Measurement
         }
     }
 }
 
 /// The request of an OTLP exporter in the process: telemetry about telemetry would have no end.
 fn exports_telemetry(request: &Request) -> bool {
+    exports(request, &["/v1/traces", "/v1/metrics", "/v1/logs"])
+}
+
+/// The request of an OTLP exporter of spans.
+#[must_use]
+pub fn exports_spans(request: &Request) -> bool {
+    exports(request, &["/v1/traces"])
+}
+
+fn exports(request: &Request, paths: &[&str]) -> bool {
     let path = RequestUrl::of(request).path;
-    let is_otlp_path = ["/v1/traces", "/v1/metrics", "/v1/logs"]
-        .iter()
-        .any(|signal| path.ends_with(signal));
     request.method == "POST"
-        && is_otlp_path
+        && paths.iter().any(|signal| path.ends_with(signal))
         && request.headers.get(CONTENT_TYPE).is_some_and(|value| {
             let essence = value.as_bytes().split(|byte| *byte == b';').next();
             let essence = essence.unwrap_or_default().trim_ascii();

@@ -45,8 +45,8 @@ pub struct Connection {
     pub turn: u16,
     /// `MUTED`, `SENT_SEEN`, …
     pub state: u16,
-    /// Zero.
-    pub padding: u32,
+    /// How often it was tried to find out what it carries.
+    pub attempts: u32,
 }
 
 /// A socket's cookie, 0 where nobody asked for it yet: those are none of ours.
@@ -82,7 +82,7 @@ pub fn enter(socket: u64, cookie: u64, pid: u32) -> Option<&'static mut Connecti
         spent: 0,
         turn: u16::MAX,
         state: 0,
-        padding: 0,
+        attempts: 0,
     };
     if CONNECTIONS.insert(&cookie, &connection, 0).is_err() {
         count(Counter::ConnectionMapFull, 1);

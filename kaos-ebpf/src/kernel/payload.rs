@@ -21,11 +21,13 @@ use super::connections::{Connection, MUTED, RECEIVED_SEEN, SENT_SEEN, cookie, en
 use super::count::count;
 use super::maps::{self, SCRATCH, SYSCALLS};
 use super::processes::{Task, current, header, is_captured};
+use super::python::{Label, label};
 use super::read::kernel;
 use super::registers::Arguments;
 use super::ring::output;
 use super::settings::setting;
 use super::states::{RCV_SHUTDOWN, TCP_ESTABLISHED, TCP_FIN_WAIT1, TCP_FIN_WAIT2};
+use super::tls::carriers;
 
 const MSG_PEEK: i32 = 0x2;
 const MSG_TRUNC: i32 = 0x20;
@@ -47,6 +49,8 @@ pub struct Operation {
     pub flags: u16,
     /// Who.
     pub task: Task,
+    /// What ran.
+    pub label: Label,
 }
 
 /// A send or a receive ended with `result` on `socket`.
@@ -65,7 +69,7 @@ pub fn operation(socket: u64, result: i32, message_flags: i32, sent: bool) -> Op
         None => enter(socket, key, task.pid)?,
     };
     if connection.state & MUTED != 0 {
-        return None;
+        return carriers::moved_encrypted(connection, task, sent, result as u32);
     }
     let mut operation = Operation {
         sent,
@@ -73,6 +77,7 @@ pub fn operation(socket: u64, result: i32, message_flags: i32, sent: bool) -> Op
         position: 0,
         flags: if sent { FLAG_SENT } else { 0 },
         task,
+        label: Label::UNKNOWN,
     };
     connection.pid = task.pid;
     locate(&mut operation, connection, socket)?;
@@ -88,6 +93,7 @@ pub fn operation(socket: u64, result: i32, message_flags: i32, sent: bool) -> Op
         connection.state |= MUTED;
         return None;
     }
+    operation.label = label(task);
     let captured = window(
         operation.total,
         before,
@@ -200,13 +206,18 @@ pub fn end_of_stream_record(operation: &Operation, connection: &Connection) {
 #[inline(always)]
 pub fn head(operation: &Operation, connection: &Connection) -> DataHead {
     DataHead {
-        header: header(Kind::Data, operation.flags, operation.task.pid),
+        header: header(
+            Kind::Data,
+            operation.flags | operation.label.flags(),
+            operation.task.pid,
+        ),
         socket: connection.socket,
         position: operation.position,
         tid: operation.task.tid,
         captured: 0,
         skipped: 0,
-        padding: 0,
+        epoch: operation.label.epoch,
+        label: operation.label.context,
     }
 }
 
@@ -412,11 +423,11 @@ pub fn foreign(first: u64, length: u32) -> bool {
 
 /// The pieces of user memory that a syscall moves bytes from or to.
 #[repr(C)]
-struct Pieces {
+pub struct Pieces {
     /// What is left of the current piece.
-    base: u64,
+    pub base: u64,
     /// Its length.
-    length: u32,
+    pub length: u32,
     /// The next `iovec`.
     vector: u64,
     /// How many are left there.
@@ -426,7 +437,7 @@ struct Pieces {
 impl Pieces {
     /// Goes to the next piece; false where there is none or it cannot be read.
     #[inline(always)]
-    fn next(&mut self) -> bool {
+    pub fn next(&mut self) -> bool {
         if self.left == 0 {
             return false;
         }
@@ -459,7 +470,7 @@ impl Pieces {
 
 /// Where the running syscall's buffer is; `None` for those that have none that we can read.
 #[inline(always)]
-fn user_buffer() -> Option<Pieces> {
+pub fn user_buffer() -> Option<Pieces> {
     // SAFETY: the verifier knows both helpers.
     let registers = unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) } as u64;
     let arguments = Arguments::read(registers)?;

@@ -39,12 +39,16 @@ pub fn selection(pid: u32) -> u32 {
 
 /// Whether a process is captured: the one lookup that everything unselected costs. With
 /// `select_all` a process is entered into the map when it is first met, so that its exec and exit
-/// are told.
+/// are told, and user space is told at once: it must look for its TLS library.
 #[inline(always)]
 pub fn is_captured(pid: u32) -> bool {
     let selection = selection(pid);
     if selection == 0 && setting!(select_all) != 0 {
-        return select(pid, SELECTED);
+        let is_new = select(pid, SELECTED);
+        if is_new {
+            tell(pid, Life::Selected, 0, SELECTED);
+        }
+        return is_new;
     }
     selection & (SELECTED | CANDIDATE) != 0
 }
@@ -72,7 +76,7 @@ pub fn tell(pid: u32, change: Life, parent: u32, selection: u32) {
         change: change as u32,
         parent,
     };
-    if change as u32 == Life::Executed as u32 {
+    if change as u32 == Life::Executed as u32 || change as u32 == Life::Selected as u32 {
         // What it is must be read while it runs, and some programs do not run long.
         emit_urgent(&record);
     } else {

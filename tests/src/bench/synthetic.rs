@@ -5,7 +5,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use kaos_agent::capture::event::{
-    Data, Direction, Endpoints, Event, ProcessChange, ProcessEvent, ProcessInfo, SocketId,
+    Data, Direction, Endpoints, Event, Label, ProcessChange, ProcessEvent, ProcessInfo, SocketId,
 };
 use kaos_agent::capture::recording::Writer;
 use kaos_agent::settings::RecordedContents;
@@ -194,6 +194,7 @@ pub(super) fn data(
         at,
         pid: PID,
         tid: PID,
+        label: Label::Unknown,
         socket: SocketId(u64::from(connection) + 1),
         endpoints: Endpoints::Tcp {
             local: SocketAddr::from((Ipv4Addr::LOCALHOST, 8000)),

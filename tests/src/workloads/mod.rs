@@ -15,6 +15,9 @@ pub use self::ai::{AgentKind, AgentPlace, MODEL_API_KEY};
 use crate::process::{Process, free_port};
 use crate::receiver::Receiver;
 
+/// Name and value of an environment variable.
+pub type Variable = (&'static str, &'static str);
+
 /// A server process and where it listens.
 pub struct Server {
     /// The process.
@@ -84,6 +87,33 @@ impl<'a> Workloads<'a> {
     pub fn python_client(&self, service: &str, library: &str, urls: &[String]) -> Process {
         let mut command = self.python(service, "client.py");
         Process::spawn(service, command.arg(library).args(urls))
+    }
+
+    /// `with_sdk.py serve`: a server with the OpenTelemetry SDK inside, which exports over gRPC.
+    #[must_use]
+    pub fn server_with_sdk(&self, service: &str, model: &Server, variables: &[Variable]) -> Server {
+        let port = free_port();
+        let mut command = self.python(service, "with_sdk.py");
+        command
+            .args(["serve", &port.to_string()])
+            .env("MODEL_URL", model.url(""))
+            .envs(variables.iter().copied())
+            // So that its spans have the same attributes as ours.
+            .env("OTEL_SEMCONV_STABILITY_OPT_IN", "http");
+        Server::start(service, port, &mut command, "running on http")
+    }
+
+    /// `with_sdk.py ask`: a client with the OpenTelemetry SDK inside, which exports over HTTP.
+    #[must_use]
+    pub fn client_with_sdk(&self, service: &str, url: &str, variables: &[Variable]) -> Process {
+        let mut command = self.python(service, "with_sdk.py");
+        command
+            .args(["ask", url])
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", self.receiver.http_endpoint())
+            .env("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
+            .envs(variables.iter().copied())
+            .env("OTEL_SEMCONV_STABILITY_OPT_IN", "http");
+        Process::spawn(service, &mut command)
     }
 
     /// `server.js`.
@@ -170,6 +200,21 @@ impl<'a> Workloads<'a> {
         }
     }
 
+    /// `causes.py` with an interpreter that may be another one than the environment's.
+    #[must_use]
+    pub fn causes(&self, service: &str, python: &Path, kind: &str, backend: &str) -> Server {
+        let port = free_port();
+        let mut command = self.command(service, python);
+        command
+            .arg("-u")
+            .arg(directory().join("python/causes.py"))
+            .args([kind, &port.to_string(), backend]);
+        if python != self::python() {
+            command.env("PYTHONPATH", packages());
+        }
+        Server::start(service, port, &mut command, "listening")
+    }
+
     fn python(&self, service: &str, script: &str) -> Command {
         let mut command = self.command(service, python());
         // A script's directory comes first in the module path, and holds nothing but workloads.
@@ -248,8 +293,28 @@ pub(crate) fn directory() -> PathBuf {
 }
 
 /// The interpreter of the workloads' environment.
-pub(crate) fn python() -> PathBuf {
+///
+/// # Panics
+/// There is none: [`lacks`] says so.
+#[must_use]
+pub fn python() -> PathBuf {
     variable("KAOS_PYTHON")
+}
+
+/// The packages of that environment, for other interpreters of the same version.
+///
+/// # Panics
+/// There is none, or it does not run.
+#[must_use]
+pub fn packages() -> PathBuf {
+    let output = Command::new(python())
+        .args([
+            "-c",
+            "import sysconfig; print(sysconfig.get_path('purelib'))",
+        ])
+        .output()
+        .expect("the interpreter starts");
+    PathBuf::from(String::from_utf8_lossy(&output.stdout).trim())
 }
 
 fn variable(name: &str) -> PathBuf {

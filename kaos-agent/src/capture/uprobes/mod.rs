@@ -17,6 +17,7 @@ pub mod file;
 pub mod image;
 pub mod links;
 pub mod mappings;
+pub mod prologue;
 pub mod site;
 #[cfg(test)]
 mod tests;
@@ -75,7 +76,7 @@ crate::counters! {
 }
 
 /// Who looks for functions.
-pub static FINDERS: &[Finder] = &[super::tls::FINDER];
+pub static FINDERS: &[Finder] = &[super::tls::FINDER, super::python::finder::FINDER];
 
 /// Attaches programs. What it returns detaches when it is dropped.
 pub trait Attach {
@@ -99,6 +100,42 @@ pub struct ProbedFile {
     pub sites: Vec<Site>,
     /// Why some of it is not, if so.
     pub failures: Vec<String>,
+}
+
+/// What there is to probe in a file. What is no ELF file of this machine has nothing.
+fn sites_in(file: &File, finders: &[Finder]) -> Vec<Site> {
+    let functions = finders.iter().flat_map(|finder| finder.functions);
+    let names: Vec<&'static str> = functions.copied().collect();
+    match Image::read(file, &names) {
+        Ok(image) if !image.is_empty() => finders
+            .iter()
+            .flat_map(|finder| (finder.sites)(&image))
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// What there is to probe in a process, without doing so: for `explain`.
+#[must_use]
+pub fn inspect(pid: Pid) -> Vec<ProbedFile> {
+    let mut files: Vec<ProbedFile> = Vec::new();
+    for mapping in file::executable_mappings(pid) {
+        if files.iter().any(|file| file.path == mapping.path) {
+            continue;
+        }
+        let Ok(mapped) = file::open(&mapping) else {
+            continue;
+        };
+        let sites = sites_in(&mapped.file, FINDERS);
+        if !sites.is_empty() {
+            files.push(ProbedFile {
+                path: mapping.path,
+                sites,
+                failures: Vec::new(),
+            });
+        }
+    }
+    files
 }
 
 /// A probed file with what keeps it so.
@@ -154,6 +191,12 @@ impl<Link> Uprobes<Link> {
     #[must_use]
     pub fn counters(&self) -> &UprobeCounters {
         &self.counters
+    }
+
+    /// Whether a process is traced.
+    #[must_use]
+    pub fn follows(&self, pid: Pid) -> bool {
+        self.processes.contains_key(&pid)
     }
 
     /// The probed files that a process uses.
@@ -278,21 +321,7 @@ impl<Link> Uprobes<Link> {
             return Arc::clone(known);
         }
         self.counters.files += 1;
-        let names: Vec<&'static str> = self
-            .finders
-            .iter()
-            .flat_map(|finder| finder.functions)
-            .copied()
-            .collect();
-        let mut sites = Vec::new();
-        // What is no ELF file of this machine has no functions.
-        if let Ok(image) = Image::read(file, &names)
-            && !image.is_empty()
-        {
-            for finder in self.finders {
-                sites.extend((finder.sites)(&image));
-            }
-        }
+        let mut sites = sites_in(file, self.finders);
         if sites.len() > MOST_SITES {
             self.counters.over_limit += 1;
             sites.truncate(MOST_SITES);

@@ -11,7 +11,7 @@ use crate::capture::redact::redact_variable;
 use crate::identity::environment;
 use crate::identity::identities::{AgentDefaults, Identities};
 use crate::identity::service::{self, Protocol, Service};
-use crate::settings::{HttpSpans, Output, OutputSettings};
+use crate::settings::{BesideSdkSettings, HttpSpans, Output, OutputSettings};
 
 /// Settings of a process.
 #[derive(Debug, Clone, Serialize)]
@@ -152,6 +152,7 @@ fn defaults(agent: Option<&RunningAgent>) -> anyhow::Result<AgentDefaults> {
         http_spans: HttpSpans::All,
         otlp_endpoint: None,
         otlp_protocol: None,
+        beside_sdk: BesideSdkSettings::default(),
     });
     let host_name = crate::identity::host_name();
     // The agent has told its own warnings itself.

@@ -1,5 +1,6 @@
 //! Builders of exchanges, and a language for tests: see [`script`].
 
+pub mod meanings;
 pub mod script;
 
 use std::collections::BTreeMap;
@@ -12,7 +13,8 @@ use crate::capture::event::{Endpoints, Pid, SocketId};
 use crate::exchanges::exchange::{
     Actor, Body, Exchange, ExchangeId, HttpVersion, Outcome, Request, Response, Role,
 };
-use crate::identity::service::{Batching, MetricReading, Sampler, Service};
+use crate::identity::agent::AgentSettings;
+use crate::identity::service::{Batching, BesideSdk, MetricReading, Sampler, Service};
 use crate::time::Nanos;
 
 /// Nanoseconds of a millisecond.
@@ -31,6 +33,8 @@ pub fn service(name: &str) -> Service {
         http_server_spans: true,
         http_client_spans: true,
         excluded_urls: Vec::new(),
+        agent: AgentSettings::default(),
+        beside_sdk: BesideSdk::Complement,
     }
 }
 
@@ -53,7 +57,11 @@ impl RequestBuilder {
         let request = Request {
             id: ExchangeId(1),
             role: Role::Server,
-            actor: Actor { pid: 1, tid: 1 },
+            actor: Actor {
+                pid: 1,
+                tid: 1,
+                label: crate::capture::event::Label::Unknown,
+            },
             socket: SocketId(1),
             endpoints: Endpoints::Unix {
                 local: 0,
@@ -94,6 +102,17 @@ impl RequestBuilder {
 
     pub fn pid(mut self, pid: Pid) -> Self {
         self.request.actor.pid = pid;
+        self
+    }
+
+    /// What moved its first byte.
+    pub fn moved_by(mut self, actor: Actor) -> Self {
+        self.request.actor = actor;
+        self
+    }
+
+    pub fn socket(mut self, socket: u64) -> Self {
+        self.request.socket = SocketId(socket);
         self
     }
 

@@ -1,6 +1,8 @@
 //! The rules of this stage, as scripts: see [`super::testing::script`] for their language.
 
+mod agents;
 mod any_input;
+mod beside;
 mod parents;
 mod told;
 mod waiting;

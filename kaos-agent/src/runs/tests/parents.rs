@@ -47,7 +47,9 @@ mod served_and_called {
     #[test]
     fn a_retried_call_is_a_span_of_its_own() {
         assert_eq!(
-            spans("serve s P h=T/a; call c P h=T/b; end c; call d P h=T/b; end d; end s"),
+            spans(
+                "service P sdk=always; serve s P h=T/a; call c P h=T/b; end c; call d P h=T/b; end d; end s"
+            ),
             "s T:a remote; c T:b; d T:b"
         );
     }
@@ -105,23 +107,24 @@ mod sdk_in_the_process {
     #[test]
     fn a_fresh_header_names_the_parent() {
         assert_eq!(
-            spans("serve s P h=T/a; call c P h=T/sdk; end c; end s"),
+            spans("serve s P h=T/a; service P sdk=always; call c P h=T/sdk; end c; end s"),
             "s T:a remote; c T:sdk"
         );
-        assert_eq!(spans("call c P h=T/sdk; end c"), "c T:sdk");
     }
 
     #[test]
     fn a_fresh_header_decides_for_the_server_too() {
         assert_eq!(
             spans("call c P @x h=T/sdk; serve s Q @x h=T/sdk; end s; end c"),
-            "c T:sdk; s T:sdk remote"
+            "s T:sdk remote"
         );
     }
 
     #[test]
     fn a_fresh_header_decides_with_several_in_flight() {
-        let outcome = run("serve s P; serve t P; call c P h=T/sdk; end c; end s; end t");
+        let outcome = run(
+            "serve s P; service P sdk=always; serve t P; call c P h=T/sdk; end c; end s; end t",
+        );
         assert_eq!(outcome.lines[2], "c T:sdk");
         assert_eq!(outcome.counters.causes_unknown, 0);
     }
@@ -141,7 +144,7 @@ mod blind_forwarding {
     #[test]
     fn the_same_span_id_of_another_trace_is_fresh() {
         assert_eq!(
-            spans("serve s P h=T/a; call c P h=U/a; end c; end s"),
+            spans("service P sdk=always; serve s P h=T/a; call c P h=U/a; end c; end s"),
             "s T:a remote; c U:a"
         );
     }
@@ -182,7 +185,7 @@ mod blind_forwarding {
     #[test]
     fn a_header_from_another_process_is_not_forwarded() {
         assert_eq!(
-            spans("serve s P h=T/a; call c Q h=T/a; end c; end s"),
+            spans("service Q sdk=always; serve s P h=T/a; call c Q h=T/a; end c; end s"),
             "s T:a remote; c T:a"
         );
     }

@@ -52,7 +52,9 @@ mod what_is_not_told {
 
     #[test]
     fn an_otlp_exporter_belongs_to_no_request() {
-        let outcome = run("serve s P; call c P @x as=otlp; serve t Q @x; end t; end c; end s");
+        let outcome = run(
+            "service P sdk=always; serve s P; call c P @x as=otlp; serve t Q @x; end t; end c; end s",
+        );
         assert_eq!(outcome.lines, ["s #s:-", "t #c:-"]);
         assert_eq!(outcome.counters.otlp_requests, 1);
     }
@@ -74,7 +76,7 @@ mod what_is_not_told {
 
     #[test]
     fn a_failed_connect_is_a_client_span() {
-        assert_eq!(spans("service P client=off; fail c P"), "");
+        assert_eq!(spans("service P client=off; fail c P"), "c #c:- off");
     }
 }
 

@@ -4,6 +4,7 @@
 //! positions of its own, counted from its first byte: both ends of a TLS connection count alike.
 
 mod calls;
+pub mod carriers;
 mod payload;
 
 use aya_ebpf::EbpfContext;
@@ -24,6 +25,7 @@ use super::count::count;
 use super::maps::{self, TLS_CONNECTIONS};
 use super::payload::{Operation, end_of_stream_record};
 use super::processes::{Task, current, is_captured};
+use super::python::label;
 use super::registers::{argument, result};
 use super::settings::setting;
 
@@ -91,43 +93,45 @@ pub fn returned(context: &impl EbpfContext) -> Option<()> {
     }
     let call = calls::find(task.tid)?;
     let moved = moved(call, result(registers)? as i32);
-    if let Some(moved) = moved {
-        operation(call, moved, task);
-    }
+    operation(call, moved, task);
     calls::end(task.tid);
     Some(())
 }
 
-/// How many bytes a call moved; 0 for the end of the stream, `None` where nothing happened.
+/// What [`moved`] says of a call that did nothing. Not an `Option`: the verifier wants the value that
+/// `None` does not have.
+const NOTHING: i64 = -1;
+
+/// How many bytes a call moved; 0 for the end of the stream.
 #[inline(always)]
-fn moved(call: &Call, result: i32) -> Option<u32> {
+fn moved(call: &Call, result: i32) -> i64 {
     let function = call.function;
     let is_plain = function == TlsFunction::Read as u64 || function == TlsFunction::Write as u64;
     let tells_end =
         function == TlsFunction::Read as u64 || function == TlsFunction::ReadInner as u64;
     if result < 0 || (result == 0 && !tells_end) {
-        return None;
+        return NOTHING;
     }
     if result == 0 {
         // Nothing was asked for, or the other end will send no more.
-        return if call.length > 0 { Some(0) } else { None };
+        return if call.length > 0 { 0 } else { NOTHING };
     }
     let moved = if is_plain {
         result as u64
     } else {
         // SAFETY: the helper checks the address.
-        unsafe { bpf_probe_read_user(call.moved_at as *const u64) }.ok()?
+        unsafe { bpf_probe_read_user(call.moved_at as *const u64) }.unwrap_or(0)
     };
     // More than there was room for is not true; nothing at all is not the end here.
-    if moved == 0 || moved > call.length || moved > i32::MAX as u64 {
-        return None;
+    if moved == 0 || moved > call.length {
+        return NOTHING;
     }
-    Some(moved as u32)
+    moved as i64
 }
 
-/// A call moved `total` bytes, or saw the end of the stream.
+/// A call moved so many bytes, or saw the end of the stream, or did nothing.
 #[inline(always)]
-fn operation(call: &mut Call, total: u32, task: Task) -> Option<()> {
+fn operation(call: &mut Call, moved: i64, task: Task) -> Option<()> {
     let sent = call.function >= TlsFunction::Write as u64;
     let key = TlsKey::new(call.ssl, task.pid);
     let connection = match find(&key) {
@@ -136,6 +140,15 @@ fn operation(call: &mut Call, total: u32, task: Task) -> Option<()> {
         None => enter(&key, false)?,
     };
     if connection.state & MUTED != 0 {
+        return None;
+    }
+    let total = if moved > 0 { moved as u32 } else { 0 };
+    if !sent {
+        carriers::read(connection, task, total);
+    } else if total > 0 {
+        carriers::wrote(connection, call.ssl, task, total);
+    }
+    if moved == NOTHING {
         return None;
     }
     connection.pid = task.pid;
@@ -150,6 +163,7 @@ fn operation(call: &mut Call, total: u32, task: Task) -> Option<()> {
         position: end,
         flags: if sent { FLAG_SENT } else { 0 },
         task,
+        label: label(task),
     };
     if total == 0 {
         end_of_stream_record(&operation, connection);
@@ -206,7 +220,7 @@ fn enter(key: &TlsKey, is_new: bool) -> Option<&'static mut Connection> {
         spent: 0,
         turn: u16::MAX,
         state: if is_new { FROM_START } else { 0 },
-        padding: 0,
+        attempts: 0,
     };
     if TLS_CONNECTIONS.insert(key, &connection, 0).is_err() {
         count(Counter::ConnectionMapFull, 1);

@@ -1,0 +1,223 @@
+//! Which socket carries a TLS connection.
+//!
+//! Certain are two things. A socket operation inside of a call of the TLS library, on its thread,
+//! carries that call's connection. And where the library works in memory (Python's asyncio, node), the
+//! encrypted record that a thread sends right after a write, or received right before a read, is that
+//! call's, if its length is the one that encryption gives, and if no other connection of the thread
+//! waits for its own: else it could be that one's. What is not certain stays unknown.
+
+use aya_ebpf::helpers::bpf_probe_read_user;
+use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
+use kaos_ebpf::record::{Change, FAMILY_UNKNOWN, Socket};
+use kaos_ebpf::tls::{RECORD_HEADER, carries, next_record, record_length};
+
+use super::{TlsKey, calls, enter, find};
+use crate::kernel::connections::{Connection, tell};
+use crate::kernel::maps::TLS_NEIGHBOURS;
+use crate::kernel::payload::user_buffer;
+use crate::kernel::processes::Task;
+
+/// `Connection::state` of a socket: it is known what it carries, or given up.
+const SETTLED: u16 = 64;
+/// Operations after which that is given up: handshakes take some, and after that each request is
+/// another chance.
+const MOST_ATTEMPTS: u32 = 64;
+/// Records of one receive that are looked at: the end of a handshake may come with the first request.
+const MOST_RECORDS: usize = 3;
+/// What waits longer is over: it belonged to a connection that ended, ns.
+const MOST_AGE: u64 = 1_000_000_000;
+
+/// What a thread did last in one direction, and whose other half was not seen yet.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Waiting {
+    /// When the last of them began to wait.
+    at: u64,
+    /// Which waits: an `SSL *`, or the cookie of a socket.
+    who: u64,
+    /// Length of its plain text, or lengths of its records.
+    lengths: [u32; MOST_RECORDS],
+    /// How many connections wait. Only one that waits alone can be told.
+    count: u16,
+    /// 1: more than one waited since none did.
+    mixed: u16,
+}
+
+/// What a thread did last on connections whose other half is not known.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Neighbours {
+    /// Written in plain text, and not seen encrypted.
+    written: Waiting,
+    /// Received encrypted, and not seen in plain text.
+    received: Waiting,
+}
+
+impl Waiting {
+    /// Another one waits.
+    #[inline(always)]
+    fn add(&mut self, who: u64, lengths: [u32; MOST_RECORDS]) {
+        let now = now();
+        if self.count == 0 || now - self.at > MOST_AGE {
+            self.count = 0;
+            self.mixed = 0;
+        }
+        if self.count > 0 && self.who == who {
+            return;
+        }
+        self.mixed |= (self.count > 0) as u16;
+        self.count = self.count.saturating_add(1);
+        self.at = now;
+        self.who = who;
+        self.lengths = lengths;
+    }
+
+    /// The other half of one of them was seen. Returns which, if there is no doubt.
+    #[inline(always)]
+    fn take(&mut self, is_its: impl Fn(&[u32; MOST_RECORDS]) -> bool) -> Option<u64> {
+        if self.count == 0 || now() - self.at > MOST_AGE {
+            self.count = 0;
+            return None;
+        }
+        let alone = self.count == 1 && self.mixed == 0;
+        self.count -= 1;
+        if alone && is_its(&self.lengths) {
+            Some(self.who)
+        } else {
+            None
+        }
+    }
+}
+
+#[inline(always)]
+fn now() -> u64 {
+    // SAFETY: the helper has no conditions.
+    unsafe { bpf_ktime_get_ns() }
+}
+
+#[inline(always)]
+fn neighbours(tid: u32) -> Option<&'static mut Neighbours> {
+    let found = TLS_NEIGHBOURS.get_ptr_mut(&tid).or_else(|| {
+        // SAFETY: a structure of integers, for which all bits zero is a value.
+        let empty: Neighbours = unsafe { core::mem::zeroed() };
+        // That there is no room is as if nothing was seen.
+        let _ = TLS_NEIGHBOURS.insert(&tid, &empty, 0);
+        TLS_NEIGHBOURS.get_ptr_mut(&tid)
+    })?;
+    // SAFETY: entries stay valid for the run of a program, and each thread uses its own.
+    Some(unsafe { &mut *found })
+}
+
+/// Whether the socket of a TLS connection is not known yet.
+#[inline(always)]
+fn is_alone(connection: &Connection) -> bool {
+    connection.socket.family == FAMILY_UNKNOWN
+}
+
+/// It is `socket` that carries it.
+#[inline(always)]
+fn marry(connection: &mut Connection, socket: &mut Connection) {
+    connection.socket = Socket {
+        cookie: connection.socket.cookie,
+        ..socket.socket
+    };
+    socket.state |= SETTLED;
+}
+
+/// An operation of `total` bytes on a socket that nothing is captured of.
+#[inline(always)]
+pub fn moved_encrypted(socket: &mut Connection, task: Task, sent: bool, total: u32) -> Option<()> {
+    if socket.state & SETTLED != 0 {
+        return None;
+    }
+    socket.attempts += 1;
+    if socket.attempts > MOST_ATTEMPTS {
+        socket.state |= SETTLED;
+        return None;
+    }
+    if let Some(call) = calls::find(task.tid) {
+        let key = TlsKey::new(call.ssl, task.pid);
+        let connection = match find(&key) {
+            Some(connection) => connection,
+            None => enter(&key, false)?,
+        };
+        if is_alone(connection) {
+            marry(connection, socket);
+        }
+        return Some(());
+    }
+    let lengths = record_lengths(total)?;
+    let neighbours = neighbours(task.tid)?;
+    if !sent {
+        neighbours.received.add(socket.socket.cookie, lengths);
+        return Some(());
+    }
+    let [first, ..] = lengths;
+    let ssl = neighbours
+        .written
+        .take(|[written, ..]| carries(first, *written))?;
+    let connection = find(&TlsKey::new(ssl, task.pid))?;
+    if is_alone(connection) {
+        marry(connection, socket);
+        // What was written before went out without its address.
+        tell(connection, Change::Connected, 0);
+    }
+    Some(())
+}
+
+/// Lengths of the application data records that the running syscall moved, where it begins with one
+/// or with the last of a handshake.
+#[inline(always)]
+fn record_lengths(total: u32) -> Option<[u32; MOST_RECORDS]> {
+    let mut buffer = user_buffer()?;
+    if buffer.length == 0 && !buffer.next() {
+        return None;
+    }
+    let available = if buffer.length < total {
+        buffer.length
+    } else {
+        total
+    };
+    let mut lengths = [0; MOST_RECORDS];
+    let mut offset = 0;
+    for length in &mut lengths {
+        if offset + RECORD_HEADER > available {
+            break;
+        }
+        // SAFETY: the helper checks the address.
+        let header: [u8; RECORD_HEADER as usize] =
+            unsafe { bpf_probe_read_user((buffer.base + offset as u64) as *const _) }.ok()?;
+        *length = record_length(header);
+        offset = next_record(header, offset)?;
+    }
+    if lengths == [0; MOST_RECORDS] {
+        return None;
+    }
+    Some(lengths)
+}
+
+/// `length` bytes of plain text were written.
+#[inline(always)]
+pub fn wrote(connection: &Connection, ssl: u64, task: Task, length: u32) -> Option<()> {
+    if is_alone(connection) {
+        neighbours(task.tid)?.written.add(ssl, [length, 0, 0]);
+    }
+    Some(())
+}
+
+/// A read gave `length` bytes of plain text, or none.
+#[inline(always)]
+pub fn read(connection: &mut Connection, task: Task, length: u32) -> Option<()> {
+    if !is_alone(connection) {
+        return None;
+    }
+    let cookie = neighbours(task.tid)?.received.take(|lengths| {
+        length > 0
+            && (carries(lengths[0], length)
+                || carries(lengths[1], length)
+                || carries(lengths[2], length))
+    })?;
+    let socket = crate::kernel::connections::find(cookie)?;
+    marry(connection, socket);
+    Some(())
+}

@@ -1,0 +1,128 @@
+//! Beside the real OpenTelemetry SDK and its instrumentations: what both tell together.
+
+use std::collections::BTreeSet;
+
+use kaos_tests::agent::{Agent, Stats};
+use kaos_tests::received::Span;
+use kaos_tests::receiver::Receiver;
+use kaos_tests::workloads::{Need, Variable, Workloads, lacks};
+
+/// What the SDKs in `asker` and `shop` tell by themselves, with each span's parent.
+const BY_SDK: [&str; 4] = [
+    "asker CLIENT POST",
+    "shop CLIENT POST < shop CLIENT chat scripted",
+    "shop CLIENT chat scripted < shop SERVER POST /chat",
+    "shop SERVER POST /chat < asker CLIENT POST",
+];
+
+/// A client with an SDK asks a server with an SDK, which asks a model's server without one twice,
+/// and of the second time no SDK knows. Returns what the SDKs told, what the agent told, each span
+/// with its parent, and the agent's counters. `count` spans are waited for.
+fn told(
+    arguments: &[&str],
+    variables: &[Variable],
+    count: usize,
+) -> (Vec<String>, Vec<String>, Stats) {
+    let receiver = Receiver::start();
+    let workloads = Workloads::of(&receiver);
+    let own_pid = std::process::id().to_string();
+    let agent = Agent::start(&[&["--pid", &own_pid], arguments].concat());
+    let model = workloads.model("model");
+    let shop = workloads.server_with_sdk("shop", &model, variables);
+    let asker = workloads.client_with_sdk("asker", &shop.url("/chat"), variables);
+    asker.succeed();
+    receiver.wait_for("all spans", |spans| spans.len() >= count);
+    // It delivers what it still has.
+    let stats = agent.stop();
+
+    let spans = receiver.received().spans;
+    let describe = |span: &Span| format!("{} {} {}", span.service, span.kind, span.name);
+    let lines = |by_agent: bool| {
+        let told = spans.iter().filter(|span| is_by_agent(span) == by_agent);
+        let mut lines: Vec<_> = told
+            .map(|span| {
+                if span.parent_id.is_empty() {
+                    return describe(span);
+                }
+                let is_parent = |other: &&Span| {
+                    other.span_id == span.parent_id && other.trace_id == span.trace_id
+                };
+                let parent = spans.iter().find(is_parent);
+                let parent = parent.map_or("nobody".to_owned(), describe);
+                format!("{} < {parent}", describe(span))
+            })
+            .collect();
+        lines.sort();
+        lines
+    };
+    let ids: BTreeSet<_> = spans.iter().map(|span| &span.span_id).collect();
+    assert_eq!(ids.len(), spans.len(), "each span is told once");
+    (lines(false), lines(true), stats)
+}
+
+fn is_by_agent(span: &Span) -> bool {
+    span.resource["telemetry.sdk.name"] == "kaos-agent"
+}
+
+#[test]
+#[ignore = "kernel: real workloads, needs root"]
+fn what_the_sdks_do_not_tell_is_told_below_their_spans() {
+    if lacks(&[Need::Python]) {
+        return;
+    }
+    let (by_sdk, by_agent, stats) = told(&[], &[], 7);
+    assert_eq!(by_sdk, BY_SDK);
+    assert_eq!(
+        by_agent,
+        [
+            "model SERVER GET < shop CLIENT GET",
+            "model SERVER POST < shop CLIENT POST",
+            "shop CLIENT GET < asker CLIENT POST",
+        ]
+    );
+    // The call of `asker`, what `shop` served, and its call of the model.
+    assert_eq!(stats["runs.left_to_sdk"], 3);
+}
+
+#[test]
+#[ignore = "kernel: real workloads, needs root"]
+fn all_or_nothing_by_option() {
+    if lacks(&[Need::Python]) {
+        return;
+    }
+    let options = ["--beside-sdk", "never", "--beside-sdk", "shop=always"];
+    let (by_sdk, by_agent, _) = told(&options, &[], 9);
+    assert_eq!(by_sdk, BY_SDK);
+    assert_eq!(
+        by_agent,
+        [
+            "model SERVER GET < shop CLIENT GET",
+            "model SERVER POST < shop CLIENT POST",
+            "shop CLIENT GET < shop SERVER POST",
+            "shop CLIENT POST < shop CLIENT POST",
+            "shop SERVER POST < asker CLIENT POST",
+        ]
+    );
+}
+
+#[test]
+#[ignore = "kernel: real workloads, needs root"]
+fn sdks_that_are_switched_off_count_for_nothing() {
+    if lacks(&[Need::Python]) {
+        return;
+    }
+    let (by_sdk, by_agent, stats) = told(&[], &[("OTEL_SDK_DISABLED", "true")], 6);
+    assert!(by_sdk.is_empty(), "{by_sdk:?}");
+    assert_eq!(
+        by_agent,
+        [
+            "asker CLIENT POST",
+            "model SERVER GET < shop CLIENT GET",
+            "model SERVER POST < shop CLIENT POST",
+            "shop CLIENT GET < shop SERVER POST",
+            "shop CLIENT POST < shop SERVER POST",
+            "shop SERVER POST < asker CLIENT POST",
+        ]
+    );
+    assert_eq!(stats["runs.left_to_sdk"], 0);
+}
