@@ -11,6 +11,7 @@ mod load;
 pub mod overhead;
 pub mod replay;
 pub mod report;
+pub mod semantics;
 mod sink;
 pub mod start;
 mod statistics;

@@ -14,6 +14,9 @@ pub struct Report {
     /// Speed of the pipeline.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replay: Option<Replay>,
+    /// What it costs to understand bodies.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub semantics: Vec<Semantics>,
     /// Time to the first span.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start: Option<Start>,
@@ -67,6 +70,17 @@ pub struct Flood {
     pub lost: u64,
     /// Exchanges seen in it.
     pub seen: u64,
+}
+
+/// Results of the benchmark `semantics` for one dialect.
+#[derive(Debug, Serialize)]
+pub struct Semantics {
+    /// Which.
+    pub dialect: &'static str,
+    /// CPU time per exchange of 4 KiB beyond that of reading its HTTP, µs.
+    pub added_us_per_exchange: f64,
+    /// Bodies per second of CPU time, HTTP included, 10⁶ bytes.
+    pub mb_per_s: f64,
 }
 
 /// Results of the benchmark `replay`.

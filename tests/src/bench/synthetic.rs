@@ -140,8 +140,15 @@ fn operations(head: String, body: Vec<u8>) -> Vec<Bytes> {
     std::iter::once(Bytes::from(head)).chain(chunks).collect()
 }
 
-/// JSON of exactly this many bytes, different for each seed: text that compresses like text.
+/// JSON of exactly this many bytes, different for each seed.
 fn body(bytes: usize, seed: u32) -> Vec<u8> {
+    let (before, after) = (r#"{"text":""#, r#""}"#);
+    let text = words(bytes - before.len() - after.len(), seed);
+    format!("{before}{text}{after}").into_bytes()
+}
+
+/// Text of exactly this many bytes, different for each seed, that compresses like text.
+pub(super) fn words(bytes: usize, seed: u32) -> String {
     const WORDS: &[&str] = &[
         "agent ",
         "model ",
@@ -160,8 +167,7 @@ fn body(bytes: usize, seed: u32) -> Vec<u8> {
         "seven ",
         "number ",
     ];
-    let (before, after) = (r#"{"text":""#, r#""}"#);
-    let mut text = before.to_owned();
+    let mut text = String::new();
     let mut state = u64::from(seed);
     while text.len() < bytes {
         // Knuth's linear congruential generator (MMIX); its high bits are the good ones.
@@ -170,12 +176,18 @@ fn body(bytes: usize, seed: u32) -> Vec<u8> {
             .wrapping_add(1_442_695_040_888_963_407);
         text.push_str(WORDS[(state >> 60) as usize]);
     }
-    text.truncate(bytes - after.len());
-    text.push_str(after);
-    text.into_bytes()
+    text.truncate(bytes);
+    text
 }
 
-fn data(connection: u32, direction: Direction, position: u64, at: u64, bytes: &Bytes) -> Event {
+/// The server's operation on one of its connections.
+pub(super) fn data(
+    connection: u32,
+    direction: Direction,
+    position: u64,
+    at: u64,
+    bytes: &Bytes,
+) -> Event {
     // Ports of clients begin where the kernel takes them from.
     let port = 32_768 + u16::try_from(connection).expect("there are few connections");
     Event::Data(Data {

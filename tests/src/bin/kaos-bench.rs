@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use kaos_tests::bench::report::Report;
-use kaos_tests::bench::{flood, overhead, replay, start};
+use kaos_tests::bench::{flood, overhead, replay, semantics, start};
 
 /// Benchmarks of the agent
 #[derive(Debug, Parser)]
@@ -30,6 +30,8 @@ enum Benchmark {
     Flood,
     /// Speed of the pipeline
     Replay,
+    /// Cost of understanding model and tool calls
+    Semantics,
     /// Time to the first span
     Start,
 }
@@ -45,6 +47,10 @@ fn main() -> ExitCode {
     if wants(Benchmark::Replay) {
         let (runs, divisor) = if quick { (1, 10) } else { (7, 1) };
         report.replay = Some(replay::run(runs, divisor));
+    }
+    if wants(Benchmark::Semantics) {
+        let (runs, exchanges) = if quick { (1, 2_000) } else { (9, 50_000) };
+        report.semantics = semantics::run(runs, exchanges);
     }
     if wants(Benchmark::Flood) {
         let seconds = if quick { 1 } else { 3 };
