@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -23,12 +24,21 @@ pub struct Python {
 
 impl Python {
     pub fn start() -> Self {
+        Self::spawn(&mut Command::new("python3"))
+    }
+
+    /// With one more variable in its environment.
+    pub fn start_with(name: &str, value: &Path) -> Self {
+        Self::spawn(Command::new("python3").env(name, value))
+    }
+
+    fn spawn(command: &mut Command) -> Self {
         let program = "import sys, os, socket, struct, threading, errno\n\
                        print('ready', flush=True)\n\
                        for line in sys.stdin:\n\
                        \x20   exec(line)\n\
                        \x20   print('done', flush=True)\n";
-        let mut child = Command::new("python3")
+        let mut child = command
             .args(["-u", "-c", program])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
