@@ -51,6 +51,10 @@ counters! {
     ConnectionMapFull = "kernel.lost.connection_map_full",
     /// Processes that could not be entered into their map, and so are not captured.
     ProcessMapFull = "kernel.lost.process_map_full",
+    /// Python contexts that were made in processes that are followed.
+    Contexts = "kernel.contexts",
+    /// Pointers of Python processes that led to no context: their operations have no label.
+    NoContext = "kernel.contexts_not_found",
     /// Cgroups that could not be entered into their map, and so are not captured.
     CgroupMapFull = "kernel.lost.cgroup_map_full",
 }

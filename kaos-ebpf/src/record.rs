@@ -16,6 +16,8 @@ pub enum Kind {
     Connection = 2,
     /// A [`ProcessRecord`].
     Process = 3,
+    /// A [`ContextRecord`].
+    Context = 4,
     /// A [`CgroupRecord`].
     Cgroup = 10,
 }
@@ -26,6 +28,11 @@ pub const FLAG_SENT: u16 = 1;
 pub const FLAG_STREAM_START: u16 = 2;
 /// A receive saw the end of the stream.
 pub const FLAG_END_OF_STREAM: u16 = 4;
+
+/// It is known what ran: the context in the record's `label`, or, where that is 0, the thread itself.
+pub const FLAG_LABELLED: u16 = 16;
+/// A [`ContextRecord`] of a process that had no context before.
+pub const FLAG_FIRST_CONTEXT: u16 = 32;
 
 /// Beginning of every record.
 #[repr(C)]
@@ -95,8 +102,10 @@ pub struct DataHead {
     pub captured: u32,
     /// Bytes that moved right after those and are not captured in any record.
     pub skipped: u32,
-    /// Zero.
-    pub padding: u32,
+    /// As in [`ContextRecord`]; 0 where the process is not followed.
+    pub epoch: u32,
+    /// Name of the Python context that ran, where [`FLAG_LABELLED`] says so.
+    pub label: u64,
 }
 
 /// Bytes that moved, or that they moved.
@@ -170,6 +179,24 @@ pub struct ProcessRecord {
     pub parent: u32,
 }
 
+/// A Python context was made. Contexts are named by their addresses, scrambled; an address is used
+/// again when its context is gone.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct ContextRecord {
+    /// Kind [`Kind::Context`]. Where [`FLAG_LABELLED`] is not set, its origin is not known.
+    pub header: Header,
+    /// The new one.
+    pub context: u64,
+    /// The one that it was copied from, or 0 for that of a thread that runs in none.
+    pub origin: u64,
+    /// Thread id in the initial pid namespace.
+    pub tid: u32,
+    /// Changes when such a record of the process was lost: what was told before says nothing about
+    /// the contexts of now.
+    pub epoch: u32,
+}
+
 /// Bytes of a cgroup's name, with the terminating zero, that are told. Those that hold a pod's UID
 /// have at most 80.
 pub const CGROUP_NAME_BYTES: usize = 128;
@@ -190,9 +217,10 @@ const _: () = {
     assert!(size_of::<Header>() == 16);
     assert!(size_of::<CgroupRecord>() == 24 + CGROUP_NAME_BYTES);
     assert!(size_of::<Socket>() == 56);
-    assert!(size_of::<DataHead>() == 96);
-    assert!(size_of::<DataRecord>() == 96 + CHUNK_BYTES);
+    assert!(size_of::<DataHead>() == 104);
+    assert!(size_of::<DataRecord>() == 104 + CHUNK_BYTES);
     assert!(size_of::<ConnectionRecord>() == 80);
     assert!(size_of::<ProcessRecord>() == 24);
+    assert!(size_of::<ContextRecord>() == 40);
     assert!(CHUNK_BYTES.is_power_of_two());
 };

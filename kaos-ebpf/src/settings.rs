@@ -30,7 +30,7 @@ pub struct Settings {
 }
 
 /// Where saved registers hold the arguments of a syscall or of a function and its result, and how a
-/// 64-bit process is told. Members of `struct pt_regs`, whose names differ between architectures.
+/// 64-bit process is told. Members of `struct pt_regs` but for the thread pointer, whose names differ between architectures.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Registers {
@@ -46,6 +46,10 @@ pub struct Registers {
     pub result: u32,
     /// The register that tells the mode of the process.
     pub mode: u32,
+    /// Where a `task_struct` keeps the thread pointer of user space.
+    pub thread_pointer: u32,
+    /// Zero.
+    pub padding: u32,
     /// Bits of it that count.
     pub mode_mask: u64,
     /// What they are for a 64-bit process.
@@ -216,4 +220,4 @@ pub mod defaults {
 }
 
 const _: () = assert!(size_of::<Settings>() == size_of::<Offsets>() + size_of::<Registers>() + 44);
-const _: () = assert!(size_of::<Registers>() == 56 && align_of::<Settings>() == 8);
+const _: () = assert!(size_of::<Registers>() == 64 && align_of::<Settings>() == 8);

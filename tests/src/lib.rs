@@ -6,6 +6,7 @@
 
 pub mod agent;
 pub mod bench;
+pub mod causes;
 pub mod chat;
 pub mod connection;
 pub mod process;

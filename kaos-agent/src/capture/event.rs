@@ -37,6 +37,8 @@ pub enum Event {
     Connection(ConnectionEvent),
     /// A process started, was described, or ended.
     Process(ProcessEvent),
+    /// A Python context was made in a process that is followed.
+    Context(ContextEvent),
     /// The wall clock was measured; holds for everything that begins from now on.
     Clock {
         /// When it was measured.
@@ -64,6 +66,7 @@ impl Event {
             Self::Data(data) => data.at,
             Self::Connection(connection) => connection.at,
             Self::Process(process) => process.at,
+            Self::Context(context) => context.at,
             Self::Pod(pod) => pod.at,
             Self::Clock { at, .. } | Self::Lost { at, .. } => *at,
         }
@@ -135,6 +138,8 @@ pub struct Data {
     pub pid: Pid,
     /// Thread that moved them.
     pub tid: u32,
+    /// What that thread ran.
+    pub label: Label,
     /// The socket.
     pub socket: SocketId,
     /// Its two ends.
@@ -154,6 +159,47 @@ pub struct Data {
     pub stream_start: bool,
     /// The operation read the end of the stream (the peer will send no more).
     pub end_of_stream: bool,
+}
+
+/// What a thread ran when it did something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub enum Label {
+    /// It is not known.
+    #[default]
+    Unknown,
+    /// The thread itself, which does one thing at a time.
+    Thread,
+    /// A Python context (`contextvars.Context`), by its name: its address, scrambled. The name is
+    /// used again when the context is gone.
+    Context(u64),
+}
+
+/// Something happened to the contexts of a Python process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContextEvent {
+    /// When.
+    pub at: Nanos,
+    /// Process.
+    pub pid: Pid,
+    /// Thread.
+    pub tid: u32,
+    /// What happened.
+    pub change: ContextChange,
+}
+
+/// What happened to contexts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ContextChange {
+    /// One was made. What had its name before is gone.
+    Made {
+        /// Its name.
+        context: u64,
+        /// What it is a copy of; [`Label::Unknown`] where it is a copy of none that is known.
+        origin: Label,
+    },
+    /// Some may have been made unseen: what was told of this process before says nothing about
+    /// the contexts of now.
+    Unseen,
 }
 
 /// A change in the life of a connection.

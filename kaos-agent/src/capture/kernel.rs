@@ -1,21 +1,25 @@
 //! The loaded object: its programs and maps.
 
+use std::io::Read as _;
 use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::LazyLock;
 
 use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf};
 use aya::programs::uprobe::UProbeLink;
-use aya::programs::{BtfTracePoint, ProgramError, ProgramInfo, UProbe};
+use aya::programs::{BtfTracePoint, Iter, ProgramError, ProgramInfo, UProbe};
 use aya::{Btf, Ebpf, EbpfError, EbpfLoader};
 use kaos_ebpf::counter::Counter;
+use kaos_ebpf::python::{PythonLayout, ThreadRecord};
 use kaos_ebpf::settings::{CGROUPS_MATCH, CGROUPS_TELL, EXCLUDED, SELECTED, Settings};
 use rand::Rng as _;
 
 use super::btf::read_offsets;
 use super::error::CannotTrace;
 use super::event::{Pid, SocketId};
-use super::programs::{PROGRAMS, ProgramSpec, UPROBES};
+use super::programs::{ITERATORS, PROGRAMS, ProgramSpec, UPROBES};
+use super::python::Programs;
+use super::records::parse_threads;
 use super::syscalls::SYSCALLS;
 use super::uprobes::Attach;
 use super::uprobes::links::{self, Attachment};
@@ -25,6 +29,8 @@ use crate::settings::{CaptureSettings, Selection};
 
 /// Update an entry only if it is there (`BPF_EXIST`, include/uapi/linux/bpf.h).
 const IF_PRESENT: u64 = 2;
+/// Bytes read of the list of threads: a million of them.
+const MOST_THREADS_BYTES: u64 = 16 * 1024 * 1024;
 /// The reader is woken before its time when this share of the ring is full.
 const WAKE_SHARE: u64 = 4;
 
@@ -36,6 +42,14 @@ struct Global(Settings);
 // SAFETY: `Settings` consists of integers only and has no padding (its size is asserted).
 unsafe impl aya::Pod for Global {}
 
+/// The layout of a Python process, as it stands in the map.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct Layout(PythonLayout);
+
+// SAFETY: `PythonLayout` consists of integers only and has no padding (its size is asserted).
+unsafe impl aya::Pod for Layout {}
+
 /// The object in the kernel. Everything is detached and freed when it is dropped: nothing is
 /// pinned.
 pub struct Kernel {
@@ -46,6 +60,7 @@ pub struct Kernel {
     cgroups: HashMap<MapData, u64, u8>,
     ports: HashMap<MapData, u16, u8>,
     muted: HashMap<MapData, u64, u8>,
+    python: HashMap<MapData, u32, Layout>,
     counters: PerCpuArray<MapData, u64>,
 }
 
@@ -85,6 +100,7 @@ impl Kernel {
             cgroups: take(&mut ebpf, "CGROUPS", HashMap::try_from)?,
             ports: take(&mut ebpf, "PORTS", HashMap::try_from)?,
             muted: take(&mut ebpf, "MUTED", HashMap::try_from)?,
+            python: take(&mut ebpf, "PYTHON", HashMap::try_from)?,
             counters: take(&mut ebpf, "COUNTERS", PerCpuArray::try_from)?,
             ebpf,
         };
@@ -117,6 +133,10 @@ impl Kernel {
             program,
             outcome: self.load_one(program),
         }));
+        attached.extend(ITERATORS.iter().map(|program| Attached {
+            program,
+            outcome: self.load_iterator(program, &btf),
+        }));
         Ok(attached)
     }
 
@@ -143,6 +163,20 @@ impl Kernel {
             .map_err(|error: ProgramError| error.to_string())?;
         program.load().map_err(|error| explain(&error))?;
         verified(program.info())
+    }
+
+    fn load_iterator(&mut self, spec: &ProgramSpec, btf: &Btf) -> Result<u32, String> {
+        let program = self.iterator(spec.hook)?;
+        program.load("task", btf).map_err(|error| explain(&error))?;
+        verified(program.info())
+    }
+
+    fn iterator(&mut self, name: &str) -> Result<&mut Iter, String> {
+        let program = self.ebpf.program_mut(name);
+        let program = program.ok_or("the object has no such program")?;
+        program
+            .try_into()
+            .map_err(|error: ProgramError| error.to_string())
     }
 
     /// Selects a process from user space.
@@ -256,6 +290,27 @@ impl Attach for Kernel {
         sites: &[&Site],
     ) -> Result<UProbeLink, String> {
         links::attach(&mut self.ebpf, program, file, sites).map_err(|error| explain(&error))
+    }
+}
+
+impl Programs for Kernel {
+    fn threads(&mut self) -> Result<Vec<ThreadRecord>, String> {
+        let program = self.iterator("threads")?;
+        let link = program.attach().map_err(|error| explain(&error))?;
+        let link = program.take_link(link).map_err(|error| explain(&error))?;
+        let mut bytes = Vec::new();
+        link.into_file()
+            .map_err(|error| chain(&error))?
+            .take(MOST_THREADS_BYTES)
+            .read_to_end(&mut bytes)
+            .map_err(|error| error.to_string())?;
+        Ok(parse_threads(&bytes))
+    }
+
+    fn follow(&mut self, pid: Pid, layout: &PythonLayout) -> Result<(), String> {
+        self.python
+            .insert(&pid, &Layout(*layout), 0)
+            .map_err(|error| error.to_string())
     }
 }
 

@@ -6,16 +6,20 @@ use std::time::{Duration, Instant};
 use aya::programs::uprobe::UProbeLink;
 use kaos_ebpf::counter::Counter;
 use kaos_ebpf::record::Life;
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::clock::{Clock, monotonic};
 use super::error::CannotTrace;
-use super::event::{Event, Pid, ProcessChange, ProcessEvent, SocketId};
+use super::event::{
+    ContextChange, ContextEvent, Event, Label, Pid, ProcessChange, ProcessEvent, SocketId,
+};
 use super::front_end::FrontEnd;
 use super::kernel::{Attached, Kernel};
 use super::pods::Pods;
 use super::processes;
-use super::records::{ProcessNews, Record, parse};
+use super::python::Pythons;
+use super::python::finder::CONTEXT_MADE;
+use super::records::{ContextNews, Epoch, ProcessNews, Record, parse};
 use super::release;
 use super::ring::{Bell, Waiter};
 use super::selection;
@@ -36,6 +40,8 @@ crate::counters! {
         unreadable_records,
         /// Records of candidates whose executable did not match.
         rejected_records,
+        /// Times that contexts of a Python process may have been made unseen.
+        unseen_contexts,
         /// Processes described.
         described_processes,
     }
@@ -45,6 +51,7 @@ crate::counters! {
 pub struct Live {
     kernel: Kernel,
     uprobes: Uprobes<UProbeLink>,
+    pythons: Pythons,
     waiter: Waiter,
     poll_interval: Duration,
     selection: Selection,
@@ -54,6 +61,8 @@ pub struct Live {
     found_running: Vec<Pid>,
     /// Candidates turned down, whose records may still be in the ring; until it is empty.
     rejected: FxHashSet<Pid>,
+    /// Of the Python processes that are followed.
+    epochs: FxHashMap<Pid, Epoch>,
     /// Read, and not told yet: see [`tls::hold_back`].
     held: Vec<Event>,
     clock: Clock,
@@ -105,6 +114,7 @@ impl Live {
         let mut live = Self {
             kernel,
             uprobes,
+            pythons: Pythons::default(),
             waiter,
             poll_interval: settings.poll_interval,
             selection,
@@ -112,6 +122,7 @@ impl Live {
             described: FxHashSet::default(),
             found_running: Vec::new(),
             rejected: FxHashSet::default(),
+            epochs: FxHashMap::default(),
             held: Vec::new(),
             clock: Clock::default(),
             last_housekeeping: None,
@@ -161,6 +172,7 @@ impl Live {
                 self.kernel.reject(pid);
             } else {
                 self.uprobes.started(pid, &mut self.kernel);
+                self.notice_interpreter(pid);
                 self.found_running.push(pid);
             }
         }
@@ -204,14 +216,23 @@ impl Live {
         if news.candidate && !self.decide(news) {
             self.described.remove(&news.pid);
             self.uprobes.ended(news.pid);
+            self.pythons.ended(news.pid);
             return;
         }
         match news.life {
-            Life::Forked => self.uprobes.forked(news.parent, news.pid),
-            Life::Executed | Life::Selected => {
-                self.uprobes.started(news.pid, &mut self.kernel);
+            Life::Forked => {
+                self.uprobes.forked(news.parent, news.pid);
+                self.pythons.forked(news.parent, news.pid, Instant::now());
             }
-            Life::Exited => self.uprobes.ended(news.pid),
+            Life::Executed | Life::Selected => {
+                self.pythons.ended(news.pid);
+                self.uprobes.started(news.pid, &mut self.kernel);
+                self.notice_interpreter(news.pid);
+            }
+            Life::Exited => {
+                self.uprobes.ended(news.pid);
+                self.pythons.ended(news.pid);
+            }
         }
         let change = match news.life {
             Life::Forked => ProcessChange::Forked {
@@ -225,6 +246,7 @@ impl Live {
             }
         };
         self.described.remove(&news.pid);
+        self.epochs.remove(&news.pid);
         events.push(Event::Process(ProcessEvent {
             at: news.at,
             pid: news.pid,
@@ -256,6 +278,48 @@ impl Live {
         matches
     }
 
+    /// Follows a process that has an interpreter.
+    fn notice_interpreter(&mut self, pid: Pid) {
+        let file = self.uprobes.files_of(pid).find(|file| {
+            let mut sites = file.sites.iter();
+            sites.any(|site| site.program == CONTEXT_MADE)
+        });
+        if let Some(file) = file {
+            self.pythons.found(pid, &file.path, Instant::now());
+        }
+    }
+
+    fn context_news(&mut self, news: ContextNews, events: &mut Vec<Event>) {
+        let ContextNews { at, pid, tid, .. } = news;
+        if news.first {
+            self.pythons.first_context(pid, Instant::now());
+        }
+        self.epoch(pid, at, news.epoch, events);
+        events.push(Event::Context(ContextEvent {
+            at,
+            pid,
+            tid,
+            change: ContextChange::Made {
+                context: news.context,
+                origin: news.origin,
+            },
+        }));
+    }
+
+    /// A record of a Python process has this epoch: tells where it is a new one.
+    fn epoch(&mut self, pid: Pid, at: Nanos, epoch: Epoch, events: &mut Vec<Event>) {
+        let before = self.epochs.insert(pid, epoch);
+        if before.is_some_and(|before| before != epoch) {
+            self.counters.unseen_contexts += 1;
+            events.push(Event::Context(ContextEvent {
+                at,
+                pid,
+                tid: 0,
+                change: ContextChange::Unseen,
+            }));
+        }
+    }
+
     fn describe(&mut self, pid: Pid, at: Nanos, events: &mut Vec<Event>) {
         if self.described.insert(pid) {
             let info = processes::describe(pid);
@@ -266,6 +330,7 @@ impl Live {
             {
                 self.kernel.reject(pid);
                 self.uprobes.ended(pid);
+                self.pythons.ended(pid);
                 self.rejected.insert(pid);
                 return;
             }
@@ -306,7 +371,11 @@ impl FrontEnd for Live {
         for _ in 0..most {
             let Some(item) = self.kernel.ring().next() else {
                 self.rejected.clear();
-                self.uprobes.settle(&mut self.kernel);
+                for pid in self.uprobes.settle(&mut self.kernel) {
+                    self.notice_interpreter(pid);
+                    self.pythons.mapped(pid, Instant::now());
+                }
+                self.pythons.look(&mut self.kernel, Instant::now());
                 self.held = tls::hold_back(events, monotonic());
                 return false;
             };
@@ -320,8 +389,11 @@ impl FrontEnd for Live {
                         self.found_running.extend(running);
                     }
                 }
-                Some(Record::Data(data)) if !self.rejected.contains(&data.pid) => {
+                Some(Record::Data(data, epoch)) if !self.rejected.contains(&data.pid) => {
                     self.describe(data.pid, data.at, events);
+                    if data.label != Label::Unknown {
+                        self.epoch(data.pid, data.at, epoch, events);
+                    }
                     events.push(Event::Data(data));
                 }
                 Some(Record::Connection(connection))
@@ -329,6 +401,10 @@ impl FrontEnd for Live {
                 {
                     self.describe(connection.pid, connection.at, events);
                     events.push(Event::Connection(connection));
+                }
+                Some(Record::Context(news)) if !self.rejected.contains(&news.pid) => {
+                    self.describe(news.pid, news.at, events);
+                    self.context_news(news, events);
                 }
                 Some(Record::Connected(socket, endpoints)) => {
                     tls::connected(events, socket, endpoints);
@@ -349,6 +425,7 @@ impl Counters for Live {
     fn visit(&self, visit: &mut dyn FnMut(&'static str, u64)) {
         self.kernel.visit(visit);
         self.uprobes.counters().visit(visit);
+        self.pythons.counters().visit(visit);
         self.counters.visit(visit);
         let refused = self.pods.as_ref().map_or(0, Pods::refused);
         visit("capture.pod_cgroups_refused", refused);

@@ -20,6 +20,7 @@ pub mod live;
 pub mod pods;
 pub mod processes;
 pub mod programs;
+pub mod python;
 pub mod recording;
 pub mod records;
 pub mod redact;

@@ -117,6 +117,30 @@ pub const PROGRAMS: &[ProgramSpec] = &[
 /// 6.6 on with `uprobe_multi` links, before with one perf event for each place.
 pub const UPROBES: &[ProgramSpec] = &[
     optional(
+        "uretprobe",
+        "context_made",
+        (6, 6),
+        "what caused a call is not known in Python processes that serve several requests",
+    ),
+    optional(
+        "uprobe",
+        "stream_written",
+        (6, 6),
+        "the same, for those that use uvloop",
+    ),
+    optional(
+        "uprobe",
+        "stream_flush",
+        (6, 6),
+        "the same, for those that use uvloop",
+    ),
+    optional(
+        "uretprobe",
+        "stream_flushed",
+        (6, 6),
+        "the same, for those that use uvloop",
+    ),
+    optional(
         "uprobe",
         "tls_enter",
         (6, 3),
@@ -129,6 +153,14 @@ pub const UPROBES: &[ProgramSpec] = &[
         "nothing inside of TLS is seen",
     ),
 ];
+
+/// Programs that are run when something is to be known of all threads.
+pub const ITERATORS: &[ProgramSpec] = &[optional(
+    "iter",
+    "threads",
+    (5, 8),
+    "what caused a call is not known in Python processes that serve several requests",
+)];
 
 /// First kernel on which all needed programs exist.
 #[must_use]

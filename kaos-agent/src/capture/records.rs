@@ -3,28 +3,55 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use bytes::Bytes;
+use kaos_ebpf::python::ThreadRecord;
 use kaos_ebpf::record::{
-    CgroupRecord, Change, ConnectionRecord, DataHead, FAMILY_INET, FAMILY_INET6, FAMILY_UNIX,
-    FAMILY_UNKNOWN, FLAG_CANDIDATE, FLAG_END_OF_STREAM, FLAG_SENT, FLAG_STREAM_START, Header, Kind,
-    Life, ProcessRecord, Socket,
+    CgroupRecord, Change, ConnectionRecord, ContextRecord, DataHead, FAMILY_INET, FAMILY_INET6,
+    FAMILY_UNIX, FAMILY_UNKNOWN, FLAG_CANDIDATE, FLAG_END_OF_STREAM, FLAG_FIRST_CONTEXT,
+    FLAG_LABELLED, FLAG_SENT, FLAG_STREAM_START, Header, Kind, Life, ProcessRecord, Socket,
 };
 
-use super::event::{ConnectionChange, ConnectionEvent, Data, Direction, Endpoints, Pid, SocketId};
+use super::event::{
+    ConnectionChange, ConnectionEvent, Data, Direction, Endpoints, Label, Pid, SocketId,
+};
 use crate::time::Nanos;
 
 /// What a record says.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Record {
     /// Bytes moved.
-    Data(Data),
+    Data(Data, Epoch),
     /// A connection changed.
     Connection(ConnectionEvent),
     /// The ends of a TLS connection are known now, and were not when its last bytes were told.
     Connected(SocketId, Endpoints),
     /// A process changed.
     Process(ProcessNews),
+    /// A Python context was made.
+    Context(ContextNews),
     /// A cgroup was made.
     Cgroup(CgroupNews),
+}
+
+/// Changes when contexts of a Python process may have been made unseen.
+pub type Epoch = u32;
+
+/// A Python context was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ContextNews {
+    /// When.
+    pub at: Nanos,
+    /// Process.
+    pub pid: Pid,
+    /// Thread.
+    pub tid: u32,
+    /// Its name.
+    pub context: u64,
+    /// What it is a copy of.
+    pub origin: Label,
+    /// The process's.
+    pub epoch: Epoch,
+    /// The process had none before, and it was not known where it would keep them.
+    pub first: bool,
 }
 
 /// A new cgroup of the v2 hierarchy.
@@ -56,11 +83,13 @@ pub struct ProcessNews {
 pub fn parse(bytes: &[u8]) -> Option<Record> {
     let header: Header = read(bytes)?;
     if header.kind == Kind::Data as u16 {
-        data(bytes).map(Record::Data)
+        data(bytes).map(|(data, epoch)| Record::Data(data, epoch))
     } else if header.kind == Kind::Connection as u16 {
         connection(bytes)
     } else if header.kind == Kind::Process as u16 {
         process(bytes).map(Record::Process)
+    } else if header.kind == Kind::Context as u16 {
+        context(bytes).map(Record::Context)
     } else if header.kind == Kind::Cgroup as u16 {
         cgroup(bytes).map(Record::Cgroup)
     } else {
@@ -68,15 +97,16 @@ pub fn parse(bytes: &[u8]) -> Option<Record> {
     }
 }
 
-fn data(bytes: &[u8]) -> Option<Data> {
+fn data(bytes: &[u8]) -> Option<(Data, Epoch)> {
     let head: DataHead = read(bytes)?;
     let payload = bytes.get(size_of::<DataHead>()..)?;
     let payload = payload.get(..head.captured as usize)?;
     let flags = head.header.flags;
-    Some(Data {
+    let data = Data {
         at: head.header.at,
         pid: head.header.pid,
         tid: head.tid,
+        label: label(flags, head.label),
         socket: SocketId(head.socket.cookie),
         endpoints: endpoints(&head.socket)?,
         direction: if flags & FLAG_SENT != 0 {
@@ -89,7 +119,29 @@ fn data(bytes: &[u8]) -> Option<Data> {
         skipped: u64::from(head.skipped),
         stream_start: flags & FLAG_STREAM_START != 0,
         end_of_stream: flags & FLAG_END_OF_STREAM != 0,
+    };
+    Some((data, head.epoch))
+}
+
+fn context(bytes: &[u8]) -> Option<ContextNews> {
+    let record: ContextRecord = read(bytes)?;
+    Some(ContextNews {
+        at: record.header.at,
+        pid: record.header.pid,
+        tid: record.tid,
+        context: record.context,
+        origin: label(record.header.flags, record.origin),
+        epoch: record.epoch,
+        first: record.header.flags & FLAG_FIRST_CONTEXT != 0,
     })
+}
+
+fn label(flags: u16, context: u64) -> Label {
+    match context {
+        _ if flags & FLAG_LABELLED == 0 => Label::Unknown,
+        0 => Label::Thread,
+        context => Label::Context(context),
+    }
 }
 
 fn connection(bytes: &[u8]) -> Option<Record> {
@@ -178,6 +230,15 @@ impl Plain for DataHead {}
 impl Plain for ConnectionRecord {}
 impl Plain for ProcessRecord {}
 impl Plain for CgroupRecord {}
+impl Plain for ContextRecord {}
+impl Plain for ThreadRecord {}
+
+/// Threads, as the iterator over them tells them.
+#[must_use]
+pub fn parse_threads(bytes: &[u8]) -> Vec<ThreadRecord> {
+    let records = bytes.chunks_exact(size_of::<ThreadRecord>());
+    records.filter_map(read).collect()
+}
 
 fn read<T: Plain>(bytes: &[u8]) -> Option<T> {
     let bytes = bytes.get(..size_of::<T>())?;
@@ -223,19 +284,21 @@ mod tests {
             tid: 3,
             captured,
             skipped: 9,
-            padding: 0,
+            epoch: 4,
+            label: 11,
         }
     }
 
     #[test]
     fn data_is_read_whole() {
-        let mut bytes = bytes_of(&head(FLAG_SENT | FLAG_STREAM_START, 3));
+        let mut bytes = bytes_of(&head(FLAG_SENT | FLAG_STREAM_START | FLAG_LABELLED, 3));
         bytes.extend_from_slice(b"GETxx");
-        let Some(Record::Data(data)) = parse(&bytes) else {
+        let Some(Record::Data(data, epoch)) = parse(&bytes) else {
             panic!("it is data");
         };
         assert_eq!(data.bytes, "GET");
         assert_eq!((data.pid, data.tid, data.at, data.skipped), (1, 3, 2, 9));
+        assert_eq!((data.label, epoch), (Label::Context(11), 4));
         assert_eq!(data.direction, Direction::Sent);
         assert!(data.stream_start && !data.end_of_stream);
         assert_eq!(

@@ -83,6 +83,7 @@ impl Stages {
             Event::Process(process) => self.identities.push(process, &mut self.warnings),
             Event::Pod(pod) => self.identities.push_pod(pod, &mut self.warnings),
             Event::Clock { offset, .. } => self.runs.clock(*offset),
+            Event::Context(context) => self.runs.context(context),
             Event::Connection(connection) if connection.change == ConnectionChange::Connecting => {
                 self.sent_to(connection.pid, &connection.endpoints);
             }
@@ -171,6 +172,7 @@ impl Counters for Stages {
         self.exchanges.counters().visit(visit);
         self.identities.counters().visit(visit);
         self.runs.counters().visit(visit);
+        self.runs.source().counters().visit(visit);
         self.telemetry.counters().visit(visit);
     }
 

@@ -137,8 +137,11 @@ pub struct ServerSentEvent {
     pub data: Bytes,
     /// The last `id` up to and including this event.
     pub id: Bytes,
-    /// It was longer than the limit; what is here is its beginning.
+    /// It was longer than the limit, or bytes of it are missing; what is in `data` is its
+    /// beginning.
     pub is_cut: bool,
+    /// Where bytes of it are missing: the end of its last line, at most 16 KiB of it.
+    pub tail: Bytes,
 }
 
 /// Sizes of a body, in bytes.

@@ -95,7 +95,7 @@ impl BodyReader {
 
     fn miss(&mut self, id: MessageId, at: Nanos, context: &mut Context<'_>) {
         if let Some(events) = &mut self.events {
-            events.gap();
+            events.gap(context.limits.event_bytes);
         }
         context.tell(id, at, MessageContent::Gap);
     }

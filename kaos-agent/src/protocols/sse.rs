@@ -5,6 +5,10 @@ use memchr::memchr2;
 
 use super::part::ServerSentEvent;
 
+/// Bytes that are kept of what follows a gap in an event: as many as the kernel captures of the
+/// end of an operation.
+const TAIL: usize = 16 << 10;
+
 /// Reads an event stream in pieces cut anywhere.
 #[derive(Debug, Default)]
 pub struct EventParser {
@@ -22,6 +26,8 @@ pub struct EventParser {
     is_started: bool,
     /// Part of the event was left out.
     is_cut: bool,
+    /// After a gap in an event: what follows of the line.
+    tail: Vec<u8>,
     position: Position,
 }
 
@@ -62,10 +68,21 @@ impl EventParser {
         self.extend_line(bytes, limit);
     }
 
-    /// Bytes are missing: the events that they touch are left out.
-    pub fn gap(&mut self) {
+    /// Bytes are missing: the event whose data they cut is told as its beginning and its end, which
+    /// may be that of a later event. Other events that they touch are left out.
+    pub fn gap(&mut self, limit: usize) {
+        if self.position == Position::Known {
+            let line = std::mem::take(&mut self.line);
+            if line.starts_with(b"data:") {
+                self.interpret(&line, limit, &mut |_| {});
+            }
+            if self.data.is_empty() {
+                self.clear_event();
+            }
+            self.is_cut |= !self.data.is_empty();
+        }
+        self.tail.clear();
         self.line.clear();
-        self.clear_event();
         self.after_carriage_return = false;
         self.is_started = true;
         self.position = Position::InSomeLine;
@@ -73,11 +90,14 @@ impl EventParser {
 
     /// Bytes that it keeps.
     pub fn buffered(&self) -> usize {
-        self.line.len() + self.data.len() + self.event.len() + self.id.len()
+        self.line.len() + self.data.len() + self.event.len() + self.id.len() + self.tail.len()
     }
 
     fn extend_line(&mut self, bytes: &[u8], limit: usize) {
         if self.position != Position::Known {
+            if self.position == Position::InSomeLine && !self.data.is_empty() {
+                self.extend_tail(bytes);
+            }
             // Only whether the line is empty matters.
             if self.line.is_empty() {
                 self.line.extend(bytes.first());
@@ -89,11 +109,24 @@ impl EventParser {
         self.line.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 
+    fn extend_tail(&mut self, bytes: &[u8]) {
+        let bytes = &bytes[bytes.len().saturating_sub(TAIL)..];
+        let surplus = (self.tail.len() + bytes.len()).saturating_sub(TAIL);
+        // Moved together only now and then.
+        if surplus > TAIL {
+            self.tail.drain(..surplus.min(self.tail.len()));
+        }
+        self.tail.extend_from_slice(bytes);
+    }
+
     fn end_line(&mut self, limit: usize, tell: &mut dyn FnMut(ServerSentEvent)) {
         let mut line = std::mem::take(&mut self.line);
         match self.position {
             Position::Known => self.interpret(&line, limit, tell),
-            Position::InSomeEvent if line.is_empty() => self.position = Position::Known,
+            Position::InSomeEvent if line.is_empty() => {
+                self.position = Position::Known;
+                self.dispatch(tell);
+            }
             Position::InSomeLine | Position::InSomeEvent => self.position = Position::InSomeEvent,
         }
         line.clear();
@@ -139,6 +172,7 @@ impl EventParser {
                 data: Bytes::from(std::mem::take(&mut self.data)),
                 id: self.id.clone(),
                 is_cut: self.is_cut,
+                tail: Bytes::copy_from_slice(&self.tail[self.tail.len().saturating_sub(TAIL)..]),
             });
         }
         self.clear_event();
@@ -148,6 +182,7 @@ impl EventParser {
         self.data.clear();
         self.event = Bytes::new();
         self.is_cut = false;
+        self.tail.clear();
     }
 }
 
@@ -225,21 +260,48 @@ mod tests {
     }
 
     #[test]
-    fn events_touched_by_a_gap_are_left_out() {
+    fn events_cut_by_a_gap_have_a_beginning_and_an_end() {
         for (before, after, events) in [
-            ("data: a\n\ndata: lo", "st\n\ndata: b\n\n", vec!["a", "b"]),
+            (
+                "data: a\n\ndata: {1",
+                "2}\n\ndata: b\n\n",
+                vec!["a", "{1...2}", "b"],
+            ),
+            ("data: a\n\ndat", "a: maybe\n\ndata: b\n\n", vec!["a", "b"]),
             ("data: a\n\n", "data: maybe\n\ndata: b\n\n", vec!["a", "b"]),
-            ("data: lost\n", "\ndata: lost\n\ndata: b\n\n", vec!["b"]),
-            ("data: lost\r", "\ndata: lost\n\ndata: b\n\n", vec!["b"]),
+            ("event: x\n", "data: maybe\n\ndata: b\n\n", vec!["b"]),
+            ("data: a\n", "c\ndata: d\n\ndata: b\n\n", vec!["a...c", "b"]),
+            ("data: a\r", "\ndata: c\n\ndata: b\n\n", vec!["a...", "b"]),
+            ("data: a", "c", vec![]),
         ] {
             let mut parser = EventParser::default();
-            let mut data = Vec::new();
-            let mut tell = |event: ServerSentEvent| data.push(event.data);
+            let mut told = Vec::new();
+            let mut tell = |event: ServerSentEvent| {
+                let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
+                let between = if event.is_cut { "..." } else { "" };
+                told.push(text(&event.data) + between + &text(&event.tail));
+            };
             parser.push(before.as_bytes(), LIMIT, &mut tell);
-            parser.gap();
+            parser.gap(LIMIT);
             parser.push(after.as_bytes(), LIMIT, &mut tell);
-            assert_eq!(data, events, "{before:?} {after:?}");
+            assert_eq!(told, events, "{before:?} {after:?}");
         }
+    }
+
+    #[test]
+    fn of_the_end_after_a_gap_the_last_is_kept() {
+        let mut parser = EventParser::default();
+        let mut tails = Vec::new();
+        let mut tell = |event: ServerSentEvent| tails.push(event.tail);
+        parser.push(b"data: a", LIMIT, &mut tell);
+        parser.gap(LIMIT);
+        for _ in 0..1_000 {
+            parser.push(&[b'x'; 100], LIMIT, &mut tell);
+            assert!(parser.buffered() <= 2 * TAIL + LIMIT, "memory is bounded");
+        }
+        parser.push(b"end\n\n", LIMIT, &mut tell);
+        assert_eq!(tails[0].len(), TAIL);
+        assert!(tails[0].ends_with(b"xend"));
     }
 
     proptest! {

@@ -2,7 +2,7 @@
 
 use rustc_hash::FxHashMap;
 
-use crate::capture::event::Pid;
+use crate::capture::event::{ContextEvent, Pid};
 use crate::exchanges::exchange::{Actor, ExchangeEvent, ExchangeId, Request, Role};
 use crate::runs::join::JoinKey;
 use crate::time::Nanos;
@@ -53,6 +53,9 @@ pub enum Cause {
 pub trait CauseSource {
     /// Something happened.
     fn observe(&mut self, event: &ExchangeEvent);
+
+    /// Something happened to the contexts of a Python process.
+    fn context(&mut self, _event: &ContextEvent) {}
 
     /// What caused this call, as far as it is known now?
     fn cause(&self, call: &Call) -> Cause;
@@ -186,7 +189,11 @@ mod tests {
     fn call(at: Nanos) -> Call {
         Call {
             id: ExchangeId(999),
-            actor: Actor { pid: 1, tid: 1 },
+            actor: Actor {
+                pid: 1,
+                tid: 1,
+                label: crate::capture::event::Label::Unknown,
+            },
             at,
             key: None,
         }

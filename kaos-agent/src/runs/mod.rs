@@ -22,6 +22,7 @@
 //! | called, none | what the [`CauseSource`] knows |
 
 pub mod beside;
+pub mod causality;
 pub mod cause;
 pub mod counters;
 pub mod forwarding;
@@ -45,13 +46,14 @@ use std::sync::Arc;
 use hashlink::LinkedHashMap;
 use rustc_hash::{FxBuildHasher, FxHashMap};
 
-use crate::capture::event::Pid;
+use crate::capture::event::{ContextEvent, Pid};
 use crate::exchanges::exchange::{ConnectFailure, ExchangeEvent, ExchangeId, Request, Role};
 use crate::exchanges::meaning::Operation;
 use crate::identity::service::Service;
 use crate::time::{Nanos, WallOffset};
 use beside::{Beside, Share};
-use cause::{Call, Cause, CauseSource, OneInFlight};
+use causality::Causality;
+use cause::{Call, Cause, CauseSource};
 use counters::RunCounters;
 use forwarding::{Forwarding, Forwards};
 use join::{ClientEnd, JoinKey, Joins, ServerEnd};
@@ -103,7 +105,7 @@ struct Begun {
 
 /// Stage 5.
 #[derive(Debug)]
-pub struct Runs<Source = OneInFlight> {
+pub struct Runs<Source = Causality> {
     limits: Limits,
     source: Source,
     traces: Traces,
@@ -119,11 +121,11 @@ pub struct Runs<Source = OneInFlight> {
 }
 
 impl Runs {
-    /// With the source of causes that needs nothing but the exchanges. A live agent takes a random
-    /// seed, a replay a fixed one: the same input and seed give the same output.
+    /// With the source of causes that knows what ran. A live agent takes a random seed, a replay a
+    /// fixed one: the same input and seed give the same output.
     #[must_use]
     pub fn new(limits: Limits, seed: u64) -> Self {
-        Self::with_source(limits, seed, OneInFlight::default())
+        Self::with_source(limits, seed, Causality::default())
     }
 }
 
@@ -150,10 +152,21 @@ impl<Source: CauseSource> Runs<Source> {
         self.clock = offset;
     }
 
+    /// The source of causes.
+    #[must_use]
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
     /// What was seen, decided, and given up.
     #[must_use]
     pub fn counters(&self) -> &RunCounters {
         &self.traces.counters
+    }
+
+    /// Something happened to the contexts of a Python process.
+    pub fn context(&mut self, event: &ContextEvent) {
+        self.source.context(event);
     }
 
     /// Something happened; appends the spans that are finished by it.
@@ -175,9 +188,16 @@ impl<Source: CauseSource> Runs<Source> {
             ExchangeEvent::Responding { actor, .. } => self.ask_again(actor.pid, out),
             ExchangeEvent::Ended(exchange) => {
                 let id = exchange.request.id;
+                let request = &exchange.request;
+                let was_answered = request.role == Role::Client || exchange.response.is_some();
+                let pid = request.actor.pid;
                 self.forwarding.ended(id);
                 self.beside.ended(id);
                 self.traces.end(id, Subject::Exchange(exchange), out);
+                if !was_answered {
+                    // Nobody needs to wait for its response any more.
+                    self.ask_again(pid, out);
+                }
             }
             ExchangeEvent::ConnectFailed(failure) => self.connect_failed(failure, services, out),
             ExchangeEvent::ProcessExited { pid, .. } => self.beside.exited(pid),
@@ -452,7 +472,7 @@ impl<Source: CauseSource> Runs<Source> {
         self.traces.put(call.id, above, out);
     }
 
-    /// A request of this process is responded to: what caused its calls may be known now.
+    /// A request of this process is responded to, or over: what caused its calls may be known now.
     fn ask_again(&mut self, pid: Pid, out: &mut Vec<FinishedSpan>) {
         let calls = self.asking.values().map(|(call, _)| *call);
         let calls: Vec<Call> = calls.filter(|call| call.actor.pid == pid).collect();

@@ -2,17 +2,18 @@
 
 use bytes::Bytes;
 
-use crate::capture::event::{Direction, Endpoints, Pid, SocketId};
+use crate::capture::event::{Direction, Endpoints, Label, Pid, SocketId};
 use crate::time::Nanos;
 
-/// Who did something, and where: the process and thread of a socket operation. A later source of
-/// causes adds an execution label here.
+/// Who did something: process and thread of a socket operation, and what the thread ran.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Actor {
     /// The process.
     pub pid: Pid,
     /// The thread; 0 where it is not known.
     pub tid: u32,
+    /// What the thread ran.
+    pub label: Label,
 }
 
 /// One thing that happened to a connection or a process, in the order of the kernel's events.

@@ -17,7 +17,7 @@ pub mod testing;
 mod tests;
 
 use crate::capture::event::{
-    ConnectionChange, ConnectionEvent, Data, Event, Pid, ProcessChange, SocketId,
+    ConnectionChange, ConnectionEvent, Data, Event, Label, Pid, ProcessChange, SocketId,
 };
 use crate::time::Nanos;
 use chunk::{Actor, Chunk, ConnectionEnd, Content, Ending, FailedConnect, Gap, StreamChunk};
@@ -99,7 +99,7 @@ impl Streams {
                     self.process_exited(process.pid, process.at, out);
                 }
             }
-            Event::Pod(_) | Event::Clock { .. } | Event::Lost { .. } => {}
+            Event::Pod(_) | Event::Context(_) | Event::Clock { .. } | Event::Lost { .. } => {}
         }
     }
 
@@ -142,6 +142,7 @@ impl Streams {
         let actor = Actor {
             pid: data.pid,
             tid: data.tid,
+            label: data.label,
         };
         let connection = self.touch(data.socket, actor, data.at, out);
         connection.peer_finished |= data.end_of_stream;
@@ -227,6 +228,7 @@ impl Streams {
         let actor = Actor {
             pid: event.pid,
             tid: 0,
+            label: Label::Unknown,
         };
         match event.change {
             ConnectionChange::Connecting => {

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use crate::capture::event::{
-    ConnectionChange, ConnectionEvent, Data, Direction, Endpoints, Event, Pid, ProcessChange,
-    ProcessEvent, SocketId,
+    ConnectionChange, ConnectionEvent, Data, Direction, Endpoints, Event, Label, Pid,
+    ProcessChange, ProcessEvent, SocketId,
 };
 use crate::time::Nanos;
 
@@ -152,6 +152,7 @@ impl Wire {
             at: self.now,
             pid: self.pid,
             tid: self.pid,
+            label: Label::Unknown,
             socket: self.socket,
             endpoints: endpoints(),
             direction,

@@ -190,7 +190,11 @@ fn a_method_of_ones_own() {
 fn not_connected() {
     let failure = ConnectFailure {
         id: ExchangeId(1),
-        actor: Actor { pid: 1, tid: 1 },
+        actor: Actor {
+            pid: 1,
+            tid: 1,
+            label: crate::capture::event::Label::Unknown,
+        },
         endpoints: RequestBuilder::get("/").client().build().endpoints,
         at: 0,
         failed_at: 3 * MILLISECOND,

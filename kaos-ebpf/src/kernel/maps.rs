@@ -3,10 +3,12 @@
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use kaos_ebpf::counter::Counter;
+use kaos_ebpf::python::{PythonLayout, sizes};
 use kaos_ebpf::settings::{SYSCALL_NUMBERS, defaults};
 
 use super::connections::Connection;
 use super::payload::Scratch;
+use super::python::{Label, Stream};
 use super::tls::carriers::Neighbours;
 use super::tls::{Call, TlsKey};
 
@@ -62,3 +64,16 @@ pub static SYSCALLS: Array<u8> = Array::with_max_entries(SYSCALL_NUMBERS, 0);
 /// sends and one for receives, which are programs of their own and may interleave on one CPU.
 #[map]
 pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(2, 0);
+
+/// Python processes that are followed, by thread-group id.
+#[map]
+pub static PYTHON: HashMap<u32, PythonLayout> = HashMap::with_max_entries(sizes::PROCESSES, 0);
+
+/// What ran when a stream of uvloop was last written to.
+#[map]
+pub static STREAM_LABELS: LruHashMap<Stream, Label> =
+    LruHashMap::with_max_entries(sizes::STREAMS, 0);
+
+/// What the threads that flush a stream of uvloop write for, by thread id.
+#[map]
+pub static FLUSHING: LruHashMap<u32, Label> = LruHashMap::with_max_entries(sizes::FLUSHING, 0);

@@ -8,6 +8,7 @@ mod maps;
 pub mod payload;
 mod processes;
 mod programs;
+mod python;
 mod read;
 mod registers;
 mod ring;

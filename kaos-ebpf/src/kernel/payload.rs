@@ -21,6 +21,7 @@ use super::connections::{Connection, MUTED, RECEIVED_SEEN, SENT_SEEN, cookie, en
 use super::count::count;
 use super::maps::{self, SCRATCH, SYSCALLS};
 use super::processes::{Task, current, header, is_captured};
+use super::python::{Label, label};
 use super::read::kernel;
 use super::registers::Arguments;
 use super::ring::output;
@@ -48,6 +49,8 @@ pub struct Operation {
     pub flags: u16,
     /// Who.
     pub task: Task,
+    /// What ran.
+    pub label: Label,
 }
 
 /// A send or a receive ended with `result` on `socket`.
@@ -74,6 +77,7 @@ pub fn operation(socket: u64, result: i32, message_flags: i32, sent: bool) -> Op
         position: 0,
         flags: if sent { FLAG_SENT } else { 0 },
         task,
+        label: Label::UNKNOWN,
     };
     connection.pid = task.pid;
     locate(&mut operation, connection, socket)?;
@@ -89,6 +93,7 @@ pub fn operation(socket: u64, result: i32, message_flags: i32, sent: bool) -> Op
         connection.state |= MUTED;
         return None;
     }
+    operation.label = label(task);
     let captured = window(
         operation.total,
         before,
@@ -201,13 +206,18 @@ pub fn end_of_stream_record(operation: &Operation, connection: &Connection) {
 #[inline(always)]
 pub fn head(operation: &Operation, connection: &Connection) -> DataHead {
     DataHead {
-        header: header(Kind::Data, operation.flags, operation.task.pid),
+        header: header(
+            Kind::Data,
+            operation.flags | operation.label.flags(),
+            operation.task.pid,
+        ),
         socket: connection.socket,
         position: operation.position,
         tid: operation.task.tid,
         captured: 0,
         skipped: 0,
-        padding: 0,
+        epoch: operation.label.epoch,
+        label: operation.label.context,
     }
 }
 

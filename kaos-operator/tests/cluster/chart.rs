@@ -35,6 +35,19 @@ const EVERYTHING: &[&str] = &[
     "operator.podAnnotations.note=b",
     "operator.serviceAccount.annotations.role=c",
     "mcpRuntimes.custom.own.image=own:1",
+    "agent.logLevel=DEBUG",
+    "agent.args[0]=--init-containers",
+    "agent.env[0].name=NO_COLOR",
+    "agent.env[0].value=1",
+    "agent.sysAdmin=true",
+    "agent.appArmorProfile=RuntimeDefault",
+    "agent.imagePullSecrets[0].name=registry",
+    "agent.priorityClassName=system-node-critical",
+    "agent.networkPolicy.enabled=true",
+    "agent.podMonitor.enabled=true",
+    "agent.podLabels.team=a",
+    "agent.podAnnotations.note=b",
+    "agent.serviceAccount.annotations.role=c",
 ];
 
 /// The documents of the chart without the definitions, which are generated.
@@ -66,7 +79,11 @@ fn golden_templates() {
     );
     let none = helm_template(&["crds.install=false"]).expect("valid values");
     assert!(!none.contains("CustomResourceDefinition"));
-    let nothing = helm_template(&["crds.install=false", "operator.enabled=false"]);
+    let nothing = helm_template(&[
+        "crds.install=false",
+        "operator.enabled=false",
+        "agent.enabled=false",
+    ]);
     assert_eq!(
         documents(&nothing.expect("valid values")),
         Vec::<Value>::new()
@@ -124,6 +141,8 @@ fn values_that_are_not_valid_are_refused() {
         ),
         ("operator.replicas=-1", "/operator/replicas"),
         ("operator.env[0].value=x", "/operator/env/0"),
+        ("agent.env[0].value=x", "/agent/env/0"),
+        ("agent.appArmorProfile=None", "/agent/appArmorProfile"),
         (
             "operator.webhook.failurePolicy=Never",
             "/operator/webhook/failurePolicy",

@@ -138,8 +138,12 @@ impl ControlPlane {
             json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}});
         self.apply(&namespace).await;
         let text = helm_template(values).expect("valid values");
-        for document in documents(&text) {
-            self.apply(&document).await;
+        let is_hook = |document: &Value| {
+            let annotations = &document["metadata"]["annotations"];
+            annotations["helm.sh/hook"].is_string()
+        };
+        for document in documents(&text).iter().filter(|it| !is_hook(it)) {
+            self.apply(document).await;
         }
         self.wait_for_definitions().await;
     }

@@ -6,7 +6,7 @@
 
 pub mod flood;
 mod http1;
-mod listen;
+pub(crate) mod listen;
 mod load;
 pub mod overhead;
 pub mod replay;

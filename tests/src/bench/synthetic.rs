@@ -5,7 +5,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use kaos_agent::capture::event::{
-    Data, Direction, Endpoints, Event, ProcessChange, ProcessEvent, ProcessInfo, SocketId,
+    Data, Direction, Endpoints, Event, Label, ProcessChange, ProcessEvent, ProcessInfo, SocketId,
 };
 use kaos_agent::capture::recording::Writer;
 use kaos_agent::settings::RecordedContents;
@@ -182,6 +182,7 @@ fn data(connection: u32, direction: Direction, position: u64, at: u64, bytes: &B
         at,
         pid: PID,
         tid: PID,
+        label: Label::Unknown,
         socket: SocketId(u64::from(connection) + 1),
         endpoints: Endpoints::Tcp {
             local: SocketAddr::from((Ipv4Addr::LOCALHOST, 8000)),

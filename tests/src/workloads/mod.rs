@@ -234,6 +234,21 @@ impl<'a> Workloads<'a> {
         }
     }
 
+    /// `causes.py` with an interpreter that may be another one than the environment's.
+    #[must_use]
+    pub fn causes(&self, service: &str, python: &Path, kind: &str, backend: &str) -> Server {
+        let port = free_port();
+        let mut command = self.command(service, python);
+        command
+            .arg("-u")
+            .arg(directory().join("python/causes.py"))
+            .args([kind, &port.to_string(), backend]);
+        if python != self::python() {
+            command.env("PYTHONPATH", packages());
+        }
+        Server::start(service, port, &mut command, "listening")
+    }
+
     fn python(&self, service: &str, script: &str) -> Command {
         let mut command = self.command(service, python());
         // A script's directory comes first in the module path, and holds nothing but workloads.
@@ -312,8 +327,28 @@ pub(crate) fn directory() -> PathBuf {
 }
 
 /// The interpreter of the workloads' environment.
-pub(crate) fn python() -> PathBuf {
+///
+/// # Panics
+/// There is none: [`lacks`] says so.
+#[must_use]
+pub fn python() -> PathBuf {
     variable("KAOS_PYTHON")
+}
+
+/// The packages of that environment, for other interpreters of the same version.
+///
+/// # Panics
+/// There is none, or it does not run.
+#[must_use]
+pub fn packages() -> PathBuf {
+    let output = Command::new(python())
+        .args([
+            "-c",
+            "import sysconfig; print(sysconfig.get_path('purelib'))",
+        ])
+        .output()
+        .expect("the interpreter starts");
+    PathBuf::from(String::from_utf8_lossy(&output.stdout).trim())
 }
 
 fn variable(name: &str) -> PathBuf {

@@ -54,6 +54,8 @@ fn registers(types: &Types) -> Result<Registers, String> {
         ],
         result: field(types, "pt_regs", "ax")?,
         mode: field(types, "pt_regs", "cs")?,
+        thread_pointer: field(types, "task_struct", "thread.fsbase")?,
+        padding: 0,
         mode_mask: 0xffff,
         // __USER_CS (arch/x86/include/asm/segment.h); 32-bit code runs with another selector.
         mode_64_bit: 0x33,
@@ -70,6 +72,8 @@ fn registers(types: &Types) -> Result<Registers, String> {
         arguments: [general, general + 8, general + 16, general + 24],
         result: general,
         mode: field(types, "pt_regs", "pstate")?,
+        thread_pointer: field(types, "task_struct", "thread.uw.tp_value")?,
+        padding: 0,
         // PSR_MODE32_BIT (arch/arm64/include/uapi/asm/ptrace.h).
         mode_mask: 0x10,
         mode_64_bit: 0,

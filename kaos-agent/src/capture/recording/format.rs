@@ -5,7 +5,7 @@ pub const MAGIC: [u8; 8] = *b"KAOSREC\n";
 
 /// Version of the format, which includes the shape of [`Event`](crate::capture::event::Event):
 /// counts up with every change of either.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// A block is closed when it holds this much, uncompressed: large enough to compress well, small
 /// enough to be lost.

@@ -10,8 +10,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::capture::event::{
-    ConnectionChange, ConnectionEvent, Data, Direction, Endpoints, Event, ProcessChange,
-    ProcessEvent, ProcessInfo, SocketId,
+    ConnectionChange, ConnectionEvent, ContextChange, ContextEvent, Data, Direction, Endpoints,
+    Event, Label, ProcessChange, ProcessEvent, ProcessInfo, SocketId,
 };
 use crate::settings::RecordedContents;
 use crate::time::WallOffset;
@@ -30,6 +30,7 @@ fn data(at: u64, bytes: &[u8]) -> Event {
         at,
         pid: 7,
         tid: 8,
+        label: Label::Context(9),
         socket: SocketId(at),
         endpoints: endpoints(),
         direction: Direction::Sent,
@@ -72,6 +73,15 @@ fn events() -> Vec<Event> {
             change: refused,
         }),
         Event::Lost { at: 6, records: 2 },
+        Event::Context(ContextEvent {
+            at: 7,
+            pid: 7,
+            tid: 8,
+            change: ContextChange::Made {
+                context: 9,
+                origin: Label::Thread,
+            },
+        }),
         // More than a second later: another block.
         data(2_000_000_000, b"GET /b HTTP/1.1\r\n\r\n"),
     ]
@@ -151,7 +161,7 @@ fn what_is_written_is_counted() {
         .for_each(|event| writer.push(event).unwrap());
     let counters = writer.finish().unwrap();
     let expected = RecordingCounters {
-        events: 7,
+        events: 8,
         payload_bytes: 38,
         file_bytes: file.bytes().len() as u64,
         connections_forgotten: 0,
@@ -173,11 +183,11 @@ fn a_killed_writer_leaves_all_but_the_last_block() {
         .iter()
         .for_each(|event| writer.push(event).unwrap());
     let (readable, error) = read(&file.bytes());
-    assert_eq!(readable, events()[..6]);
+    assert_eq!(readable, events()[..7]);
     assert!(
         error
             .unwrap()
-            .starts_with("the file ends after record 6 without an end mark")
+            .starts_with("the file ends after record 7 without an end mark")
     );
     writer.tick(3_000_000_000).unwrap();
     assert_eq!(read(&file.bytes()).0, events());
@@ -213,7 +223,7 @@ fn wrong_files_are_told_apart() {
     other_version.extend_from_slice(&checksum.to_le_bytes());
     assert_eq!(
         error(&other_version),
-        "format version 7 of kaos-agent 9.9.\\n is not this one's, which is 1; replay it with \
+        "format version 7 of kaos-agent 9.9.\\n is not this one's, which is 2; replay it with \
          kaos-agent 9.9.\\n",
     );
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
-use crate::capture::event::{Endpoints, ProcessInfo};
+use crate::capture::event::{Endpoints, Label, ProcessInfo};
 
 use Direction::{Received, Sent};
 
@@ -31,6 +31,7 @@ impl Wire {
             at: 0,
             pid: 1,
             tid: 1,
+            label: Label::Unknown,
             socket: SocketId(1),
             endpoints: Endpoints::Tcp {
                 local: address,

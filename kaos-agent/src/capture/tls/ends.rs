@@ -55,6 +55,7 @@ mod tests {
             at,
             pid: 1,
             tid: 1,
+            label: crate::capture::event::Label::Unknown,
             socket: SocketId(socket),
             endpoints: Endpoints::Unknown,
             direction: Direction::Sent,

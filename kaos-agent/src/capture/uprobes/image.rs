@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt as _;
 use object::LittleEndian;
 use object::elf::{
     ELFCLASS64, ELFDATA2LSB, ELFMAG, FileHeader64, Machine, PF_X, PT_LOAD, ProgramHeader64,
-    SHN_UNDEF, SHT_DYNSYM, SHT_SYMTAB, STT_FUNC, SectionHeader64, Sym64,
+    SHN_UNDEF, SHT_DYNSYM, SHT_SYMTAB, STT_FUNC, STT_OBJECT, SectionHeader64, Sym64,
 };
 use object::pod::{Pod, from_bytes, slice_from_all_bytes};
 use rustc_hash::FxHashMap;
@@ -19,6 +19,8 @@ use rustc_hash::FxHashMap;
 const MOST_TABLE_BYTES: u64 = 64 * 1024 * 1024;
 /// Program or section headers of a file; their numbers have 16 bits.
 const MOST_HEADERS: usize = u16::MAX as usize;
+/// Files are mapped in pages of at least this size.
+const PAGE_BYTES: u64 = 4096;
 /// Bytes of code that may be asked for at once.
 const MOST_CODE_BYTES: usize = 4096;
 
@@ -114,7 +116,8 @@ impl<'file> Image<'file> {
         let symbols: &[Sym64<LittleEndian>] =
             slice_from_all_bytes(&symbols).map_err(|()| io::ErrorKind::InvalidData)?;
         for symbol in symbols {
-            if symbol.st_type() != STT_FUNC || symbol.st_shndx.get(LE) == SHN_UNDEF {
+            let is_wanted = matches!(symbol.st_type(), STT_FUNC | STT_OBJECT);
+            if !is_wanted || symbol.st_shndx.get(LE) == SHN_UNDEF {
                 continue;
             }
             let name = strings
@@ -144,6 +147,13 @@ impl<'file> Image<'file> {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.functions.is_empty()
+    }
+
+    /// Page at which its code begins, as the file says it.
+    #[must_use]
+    pub fn code_start(&self) -> Option<u64> {
+        let start = self.code.iter().map(|(start, _, _)| *start).min()?;
+        Some(start & !(PAGE_BYTES - 1))
     }
 
     /// Offset in the file of the code at an address.

@@ -76,7 +76,7 @@ crate::counters! {
 }
 
 /// Who looks for functions.
-pub static FINDERS: &[Finder] = &[super::tls::FINDER];
+pub static FINDERS: &[Finder] = &[super::tls::FINDER, super::python::finder::FINDER];
 
 /// Attaches programs. What it returns detaches when it is dropped.
 pub trait Attach {

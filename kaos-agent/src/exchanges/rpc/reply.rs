@@ -10,8 +10,11 @@ use super::members::{Place, below, cut};
 use super::request::id;
 use crate::exchanges::exchange::Response;
 use crate::exchanges::json::{Container, Documents, Inside, Path, Reader, Value, Visitor};
+use crate::exchanges::llm::Notice;
 use crate::exchanges::meaning::{Operation, Reply};
+use crate::exchanges::reading;
 use crate::protocols::part::ServerSentEvent;
+use crate::protocols::reader::Reading;
 use crate::time::Nanos;
 
 /// Bytes that are kept of the message of an error.
@@ -26,6 +29,8 @@ pub struct ReplyReader {
     reader: Reader,
     messages: Messages,
     told: Told,
+    /// Its messages are events.
+    is_stream: bool,
     /// Since when the last bytes are there.
     at: Nanos,
 }
@@ -55,6 +60,7 @@ impl ReplyReader {
             reader: Reader::new(Documents::One),
             messages: Messages::default(),
             told,
+            is_stream: reading(&response.headers) == Reading::Events,
             at: response.at,
         }
     }
@@ -73,13 +79,18 @@ impl ReplyReader {
         }
         self.at = at;
         self.reader.push(&event.data, &mut self.messages);
-        self.end_document(!event.is_cut);
+        if !event.tail.is_empty() {
+            self.miss();
+            self.reader.push(&event.tail, &mut self.messages);
+        }
+        self.end_document(!event.is_cut || !event.tail.is_empty());
     }
 
-    /// Bytes of the body are missing.
+    /// Bytes of the body are missing. Those of an event it tells itself.
     pub fn gap(&mut self) {
-        self.reader.gap();
-        self.messages.gap();
+        if !self.is_stream {
+            self.miss();
+        }
     }
 
     /// Results so far, which are not told by [`Self::finish`] then.
@@ -98,6 +109,11 @@ impl ReplyReader {
             Told::Mcp(reply) => Reply::Mcp(Box::new(reply)),
             Told::A2a(reply) => Reply::A2a(Box::new(reply)),
         })
+    }
+
+    fn miss(&mut self) {
+        self.reader.gap();
+        self.messages.gap();
     }
 
     fn end_document(&mut self, is_whole: bool) {
@@ -131,6 +147,7 @@ struct Message {
     task_id: Option<String>,
     context_id: Option<String>,
     state: Option<String>,
+    notice: Option<Notice>,
 }
 
 impl Message {
@@ -165,6 +182,7 @@ impl Message {
         reply.task_id = reply.task_id.take().or(self.task_id);
         reply.context_id = reply.context_id.take().or(self.context_id);
         reply.state = self.state.or(reply.state.take());
+        reply.notice = reply.notice.take().or(self.notice);
     }
 
     fn member(&mut self, path: &str, value: Value<'_>) {
@@ -189,15 +207,11 @@ impl Message {
     }
 
     fn result(&mut self, path: &str, value: Value<'_>) {
-        // A task or a message of A2A is the result itself, or named by its kind (since 1.0).
-        let named = ["task.", "statusUpdate.", "artifactUpdate.", "message."];
-        let within = named.iter().find_map(|name| path.strip_prefix(name));
-        match (path, within) {
-            ("isError", _) => self.is_tool_error = value == Value::Bool(true),
-            ("resultType", _) => self.needs_input = value.text() == Some("input_required"),
-            ("protocolVersion", _) => self.version = value.text().map(|text| cut(text, MOST_STATE)),
-            (_, Some(path)) => self.task(path, value),
-            _ => self.task(path, value),
+        match path {
+            "isError" => self.is_tool_error = value == Value::Bool(true),
+            "resultType" => self.needs_input = value.text() == Some("input_required"),
+            "protocolVersion" => self.version = value.text().map(|text| cut(text, MOST_STATE)),
+            _ => self.task(in_task(path), value),
         }
     }
 
@@ -206,21 +220,54 @@ impl Message {
             "id" | "taskId" => self.task_id = id(value),
             "contextId" | "sessionId" => self.context_id = id(value),
             "status.state" => self.state = value.text().map(state),
+            _ if TEXTS.contains(&path) => {
+                let notice = value.text().and_then(Notice::of);
+                self.notice = self.notice.take().or(notice);
+            }
             _ => {}
         }
     }
 }
 
-/// Containers in a result that have something of a task.
+/// What names a task, a message or a change of one in a result (since A2A 1.0).
+const KINDS: &[&str] = &["task", "statusUpdate", "artifactUpdate", "message"];
+
+/// Containers in a task that have something of it.
 const OF_TASKS: &[&str] = &[
-    "artifactUpdate",
-    "message",
+    "artifact",
+    "artifact.parts",
+    "artifact.parts[]",
+    "artifacts",
+    "artifacts[]",
+    "artifacts[].parts",
+    "artifacts[].parts[]",
+    "parts",
+    "parts[]",
     "status",
-    "statusUpdate",
-    "statusUpdate.status",
-    "task",
-    "task.status",
+    "status.message",
+    "status.message.parts",
+    "status.message.parts[]",
 ];
+
+/// Texts of the agent in a task, of which the beginning may tell something.
+const TEXTS: &[&str] = &[
+    "artifact.parts[].text",
+    "artifacts[].parts[].text",
+    "output",
+    "parts[].text",
+    "status.message",
+    "status.message.parts[].text",
+];
+
+fn is_of_task(path: &str) -> bool {
+    KINDS.contains(&path) || OF_TASKS.contains(&in_task(path))
+}
+
+/// The path in the task itself.
+fn in_task(path: &str) -> &str {
+    let within = KINDS.iter().find_map(|kind| below(path, kind));
+    within.unwrap_or(path)
+}
 
 /// A state in one spelling: `TASK_STATE_INPUT_REQUIRED` and `input-required` are the same, as
 /// are `CANCELLED` and `canceled`.
@@ -277,7 +324,7 @@ impl Visitor for Messages {
                     "error" => {
                         open.error();
                     }
-                    _ if below(path, "result").is_some_and(|path| OF_TASKS.contains(&path)) => {}
+                    _ if below(path, "result").is_some_and(is_of_task) => {}
                     _ => return Inside::Skip,
                 }
             }

@@ -54,7 +54,11 @@ impl RequestBuilder {
         let request = Request {
             id: ExchangeId(1),
             role: Role::Server,
-            actor: Actor { pid: 1, tid: 1 },
+            actor: Actor {
+                pid: 1,
+                tid: 1,
+                label: crate::capture::event::Label::Unknown,
+            },
             socket: SocketId(1),
             endpoints: Endpoints::Unix {
                 local: 0,
@@ -95,6 +99,17 @@ impl RequestBuilder {
 
     pub fn pid(mut self, pid: Pid) -> Self {
         self.request.actor.pid = pid;
+        self
+    }
+
+    /// What moved its first byte.
+    pub fn moved_by(mut self, actor: Actor) -> Self {
+        self.request.actor = actor;
+        self
+    }
+
+    pub fn socket(mut self, socket: u64) -> Self {
+        self.request.socket = SocketId(socket);
         self
     }
 

@@ -158,7 +158,11 @@ impl<S: CauseSource> Stage<S> {
                 let pid = self.pid(process);
                 let failure = ConnectFailure {
                     id,
-                    actor: Actor { pid, tid: pid },
+                    actor: Actor {
+                        pid,
+                        tid: pid,
+                        label: crate::capture::event::Label::Unknown,
+                    },
                     endpoints: RequestBuilder::get("/").client().build().endpoints,
                     at: self.now - took * MILLISECOND,
                     failed_at: self.now,

@@ -2,6 +2,7 @@
 //! modules beside this one.
 
 mod cgroup;
+mod python;
 mod sched;
 mod sock;
 mod tcp;

@@ -8,6 +8,7 @@ use kaos_ebpf::settings::{CANDIDATE, EXCLUDED, SELECTED};
 use crate::kernel::cgroups;
 use crate::kernel::maps::PROCESSES;
 use crate::kernel::processes::{current, pointer, select, selection, tell};
+use crate::kernel::python;
 use crate::kernel::read::kernel;
 use crate::kernel::settings::setting;
 use crate::kernel::tls;
@@ -29,6 +30,7 @@ fn try_fork(parent: u64, child: u64) -> Option<()> {
     let inherited = selection(parent_pid) & (SELECTED | CANDIDATE);
     if inherited != 0 {
         if select(pid, inherited) {
+            python::forked(parent_pid, pid);
             tell(pid, Life::Forked, parent_pid, inherited);
         }
     } else if setting!(match_cgroups) != 0 && cgroups::holds(child) && select(pid, SELECTED) {
@@ -60,6 +62,7 @@ fn try_exec(task: u64) -> Option<()> {
         now = CANDIDATE;
     }
     if now != 0 {
+        python::forget(pid);
         tell(pid, Life::Executed, 0, now);
     }
     Some(())
@@ -84,6 +87,7 @@ fn try_exit(task: u64) -> Option<()> {
     let threads_alive: i32 = kernel(signal, setting!(offsets.signal_live))?;
     if threads_alive == 0 {
         let _ = PROCESSES.remove(&pid);
+        python::forget(pid);
         tell(pid, Life::Exited, 0, known);
     }
     Some(())

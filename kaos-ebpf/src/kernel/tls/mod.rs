@@ -25,6 +25,7 @@ use super::count::count;
 use super::maps::{self, TLS_CONNECTIONS};
 use super::payload::{Operation, end_of_stream_record};
 use super::processes::{Task, current, is_captured};
+use super::python::label;
 use super::registers::{argument, result};
 use super::settings::setting;
 
@@ -162,6 +163,7 @@ fn operation(call: &mut Call, moved: i64, task: Task) -> Option<()> {
         position: end,
         flags: if sent { FLAG_SENT } else { 0 },
         task,
+        label: label(task),
     };
     if total == 0 {
         end_of_stream_record(&operation, connection);

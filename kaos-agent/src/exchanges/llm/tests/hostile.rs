@@ -10,7 +10,11 @@ fn response(status: u16, content_type: &'static str) -> Response {
     let mut headers = HeaderMap::new();
     headers.insert("content-type", HeaderValue::from_static(content_type));
     Response {
-        actor: Actor { pid: 1, tid: 1 },
+        actor: Actor {
+            pid: 1,
+            tid: 1,
+            label: crate::capture::event::Label::Unknown,
+        },
         at: 1,
         status,
         headers,

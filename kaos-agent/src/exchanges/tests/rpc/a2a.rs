@@ -29,6 +29,38 @@ fn kaos_agents_delegate() {
 }
 
 #[test]
+fn texts_may_tell_of_failures() {
+    let request = post(
+        "/",
+        "",
+        r#"{"jsonrpc":"2.0","id":1,"method":"SendMessage","params":{}}"#,
+    );
+    for result in [
+        r#"{"output":"TEXT"}"#,
+        r#"{"artifacts":[{"parts":[{"text":"TEXT"}]}],"output":"TEXT"}"#,
+        r#"{"status":{"message":"TEXT"}}"#,
+        r#"{"task":{"status":{"message":{"parts":[{"text":"TEXT"}]}}}}"#,
+        r#"{"message":{"parts":[{"text":"well"},{"text":"TEXT"}]}}"#,
+        r#"{"parts":[{"text":"TEXT"}]}"#,
+        r#"{"artifactUpdate":{"artifact":{"parts":[{"text":"TEXT"}]}}}"#,
+    ] {
+        let text = format!("Sorry, I encountered an error: {}", "x".repeat(2_000));
+        let result = result.replace("TEXT", &text);
+        let reply = format!(r#"{{"jsonrpc":"2.0","id":1,"result":{result}}}"#);
+        assert_eq!(
+            meaning(&request, &json(200, "", &reply)),
+            "a2a Send SendMessage#1 -> Failed",
+            "{result}"
+        );
+    }
+    let quoted = r#"{"jsonrpc":"2.0","id":1,"result":{"history":[{"parts":[{"text":"Sorry, I encountered an error"}]}]}}"#;
+    assert_eq!(
+        meaning(&request, &json(200, "", quoted)),
+        "a2a Send SendMessage#1 -> "
+    );
+}
+
+#[test]
 fn tasks_and_messages_may_be_named_by_their_kind() {
     let request = r#"{"jsonrpc":"2.0","id":"a","method":"SendMessage","params":{"tenant":"x","message":{"messageId":"m","contextId":"c0","taskId":"t0","role":"ROLE_USER","parts":[{"text":"hi"}]}}}"#;
     for (reply, answered) in [

@@ -125,17 +125,19 @@ fn what_is_missing_in_the_middle_hides_only_that() {
     let reply = format!(
         r#"{{"jsonrpc":"2.0","id":7,"result":{{"content":[{{"text":"{middle}"}}],"isError":true}}}}"#
     );
-    let (request, response) = (post("/", "", &body), json(200, "", &reply));
-    let wire = Wire::new(1);
-    let mut wire = wire.moved(Direction::Sent, &request[..1_000], 49_000);
-    wire = wire.sent(&request[50_000..]);
-    wire = wire.moved(Direction::Received, &response[..1_000], 49_000);
-    wire = wire.received(&response[50_000..]);
-    let stages = Stages::new().run(&wire.closed().events);
-    assert_eq!(
-        describe(stages.ended()[0]),
-        "mcp Messages; tools/call#7 t 00-1 -> tool error#7"
-    );
+    let request = post("/", "", &body);
+    for response in [json(200, "", &reply), stream("", &[&message(&reply)])] {
+        let wire = Wire::new(1);
+        let mut wire = wire.moved(Direction::Sent, &request[..1_000], 49_000);
+        wire = wire.sent(&request[50_000..]);
+        wire = wire.moved(Direction::Received, &response[..1_000], 49_000);
+        wire = wire.received(&response[50_000..]);
+        let stages = Stages::new().run(&wire.closed().events);
+        assert_eq!(
+            describe(stages.ended()[0]),
+            "mcp Messages; tools/call#7 t 00-1 -> tool error#7"
+        );
+    }
 }
 
 #[test]

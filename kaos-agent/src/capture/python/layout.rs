@@ -1,0 +1,204 @@
+//! Where an interpreter keeps what its threads run, found in its memory: no table of versions.
+//!
+//! The exported type of contexts is known by its name. A thread state is an object that a slot of
+//! the thread leads to and that holds the thread's own pointer; the running context is what in it
+//! points to an object of that type.
+
+use kaos_ebpf::python::{DIRECT, PYTHON_NO_CONTEXTS, PYTHON_THREADS, PythonLayout};
+
+use super::memory::Memory;
+
+/// Name of the type, and whose it is.
+const CONTEXT_TYPE: [&str; 2] = ["_contextvars.Context", "Context"];
+/// Bytes of a thread state that are looked at: the pointer to the context is within the first 400 in
+/// 3.10 to 3.14.
+const STATE_BYTES: u64 = 512;
+/// Bytes beside the thread pointer that are looked at for slots: the thread's own block of glibc
+/// has its first 32 slots in 0x310..0x510 on x86-64, and before the pointer on aarch64.
+const BLOCK_BYTES: u64 = 2560;
+/// Slots behind a pointer, as musl has them (`PTHREAD_KEYS_MAX`).
+const SLOTS_BEHIND: usize = 128;
+/// Bytes of the thread's block in which musl has the pointer to them.
+const POINTER_BYTES: u64 = 256;
+/// Largest context that makes sense; they have some 50 bytes.
+const MOST_CONTEXT_BYTES: u64 = 512;
+/// Threads that are looked at for one that has a context.
+const MOST_THREADS: usize = 256;
+
+/// What the type of contexts says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ContextType {
+    /// Its address.
+    pub address: u64,
+    /// From an object to the pointer to its type.
+    pub object_type: u32,
+    /// From a context to the number of those who entered it.
+    pub entered: u32,
+    /// Address of what makes an empty context (`tp_new`).
+    pub make: u64,
+    /// Address of its method `copy`, 0 where there is none.
+    pub copy: u64,
+}
+
+/// Why nothing was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotFound {
+    /// The exported object is not what its name says.
+    #[error("its PyContext_Type is no type of contexts that we know")]
+    Type,
+    /// No thread leads to a thread state.
+    #[error("none of its threads leads to a thread state of Python")]
+    State,
+}
+
+impl ContextType {
+    /// Reads the type at an address; `None` where there is something else.
+    pub fn read(memory: &impl Memory, address: u64) -> Option<Self> {
+        // An object begins with two words, or in builds without the global lock with four; then
+        // comes the length of variable objects, and then the type's name.
+        let name_at = [24, 40].into_iter().find(|at| {
+            let name = memory.word(address.wrapping_add(*at));
+            name.is_some_and(|name| CONTEXT_TYPE.iter().any(|text| memory.has_text(name, text)))
+        })?;
+        // Words of a type from its name on, the same since 3.8.
+        let field = |index: u64| memory.word(address.wrapping_add(name_at + index * 8));
+        let (size, weak_references) = (field(1)?, field(23)?);
+        // The last member of a context, behind the list of weak references.
+        let entered = weak_references.checked_add(8)?;
+        if size > MOST_CONTEXT_BYTES || entered.checked_add(4)? > size {
+            return None;
+        }
+        let methods = field(26)?;
+        Some(Self {
+            address,
+            object_type: u32::try_from(name_at).ok()? - 16,
+            entered: u32::try_from(entered).ok()?,
+            make: field(36)?,
+            copy: method(memory, methods, "copy").unwrap_or(0),
+        })
+    }
+
+    /// Whether an object is a context.
+    fn is_context(&self, memory: &impl Memory, object: u64) -> bool {
+        let its_type = memory.word(object.wrapping_add(self.object_type.into()));
+        if object == 0 || !object.is_multiple_of(8) || its_type != Some(self.address) {
+            return false;
+        }
+        let entered = memory.bytes(object.wrapping_add(self.entered.into()), 4);
+        matches!(entered.as_deref(), Some([0 | 1, 0, 0, 0]))
+    }
+}
+
+/// Address of a method in a table of methods.
+fn method(memory: &impl Memory, table: u64, name: &str) -> Option<u64> {
+    /// Methods that a type may have; this one has ten.
+    const MOST_METHODS: u64 = 32;
+    for index in 0..MOST_METHODS {
+        let entry = memory.words(table.wrapping_add(index * 32), 2)?;
+        if entry[0] == 0 {
+            return None;
+        }
+        if memory.has_text(entry[0], name) {
+            return Some(entry[1]);
+        }
+    }
+    None
+}
+
+/// Finds the layout from the thread pointers of a process, the main thread's first.
+///
+/// `behind_pointer` says that the C library may be one that keeps the slots behind a pointer.
+///
+/// # Errors
+/// What was not found. It may be found later, when the interpreter has started.
+pub fn find(
+    memory: &impl Memory,
+    context_type: &ContextType,
+    threads: &[u64],
+    behind_pointer: bool,
+) -> Result<PythonLayout, NotFound> {
+    let mut without_context = None;
+    for thread in threads.iter().take(MOST_THREADS) {
+        let found = states(memory, *thread, behind_pointer);
+        for (slot, slot_behind, state) in found {
+            let mut layout = PythonLayout {
+                context_type: context_type.address,
+                slot,
+                slot_behind,
+                context: 0,
+                entered: context_type.entered,
+                object_type: context_type.object_type,
+                flags: PYTHON_THREADS,
+                epoch: 0,
+                padding: 0,
+            };
+            if let Some(context) = context_in(memory, context_type, state) {
+                layout.context = context;
+                return Ok(layout);
+            }
+            layout.flags |= PYTHON_NO_CONTEXTS;
+            without_context.get_or_insert(layout);
+        }
+    }
+    without_context.ok_or(NotFound::State)
+}
+
+/// Thread states that slots of a thread lead to: offset of the slot or of the pointer to the slots,
+/// offset behind that pointer, and the state's address.
+fn states(memory: &impl Memory, thread: u64, behind_pointer: bool) -> Vec<(i32, i32, u64)> {
+    let mut found = Vec::new();
+    if thread == 0 {
+        return found;
+    }
+    // The block is after the pointer on x86-64 and before it on aarch64.
+    let start = if cfg!(target_arch = "aarch64") {
+        thread.wrapping_sub(BLOCK_BYTES)
+    } else {
+        thread
+    };
+    let Some(block) = memory.words(start, (BLOCK_BYTES / 8) as usize) else {
+        return found;
+    };
+    let offset_of = |index: usize| {
+        let address = start.wrapping_add(index as u64 * 8);
+        i32::try_from(address.wrapping_sub(thread) as i64).unwrap_or(0)
+    };
+    for (index, pair) in block.windows(2).enumerate() {
+        // A slot is a number, odd while it is in use, and a pointer.
+        let [sequence, pointer] = pair else { continue };
+        if sequence % 2 == 1 && *sequence < 1 << 32 && is_state(memory, *pointer, thread) {
+            found.push((offset_of(index + 1), DIRECT, *pointer));
+        }
+    }
+    if behind_pointer {
+        for (index, pointer) in block.iter().take((POINTER_BYTES / 8) as usize).enumerate() {
+            let slots = memory.words(*pointer, SLOTS_BEHIND).unwrap_or_default();
+            for (slot, state) in slots.into_iter().enumerate() {
+                if is_state(memory, state, thread) {
+                    let behind = i32::try_from(slot * 8).unwrap_or(DIRECT);
+                    found.push((offset_of(index), behind, state));
+                }
+            }
+        }
+    }
+    found
+}
+
+/// Whether something is the state of a thread: it lies elsewhere and holds the thread's pointer,
+/// which is what both C libraries say a thread is called.
+fn is_state(memory: &impl Memory, state: u64, thread: u64) -> bool {
+    if state == 0 || !state.is_multiple_of(8) || state.abs_diff(thread) < 2 * BLOCK_BYTES {
+        return false;
+    }
+    let words = memory.words(state, (STATE_BYTES / 8) as usize);
+    words.is_some_and(|words| words.contains(&thread))
+}
+
+/// Offset of the pointer to a context in a thread state; `None` where the thread has none.
+fn context_in(memory: &impl Memory, context_type: &ContextType, state: u64) -> Option<u32> {
+    let words = memory.words(state, (STATE_BYTES / 8) as usize)?;
+    let index = words
+        .iter()
+        .position(|word| context_type.is_context(memory, *word))?;
+    u32::try_from(index * 8).ok()
+}

@@ -1,0 +1,258 @@
+//! What caused a call, known from what ran when it was made: exact in a process that interleaves its
+//! requests on one thread, as asynchronous Python does.
+//!
+//! Whoever moves bytes runs in a *place*: a Python context, or a thread that runs in none. A context
+//! is made as a copy of another one, so places form trees. Where a request is served is known
+//!
+//! - from its first byte: what is copied from the place that received it while it is served belongs
+//!   to it, as long as that place receives one request at a time;
+//! - from its response: the place that writes it, or the farthest above that was made after the
+//!   request arrived, served it. A place that was made for a request is its own, with all that is
+//!   below. One that is older serves one request at a time, from its arrival to its end;
+//! - from the requests before it: where those of its connection were served.
+//!
+//! A call belongs to the request of the nearest such place above it. What nothing leads to is
+//! unknown and never guessed; while somebody may still respond it waits. Where it is not known what
+//! ran (other runtimes, processes that cannot be followed) the call belongs to the one request in
+//! flight, as [`OneInFlight`] has it.
+//!
+//! Bounded by [`MOST_CONTEXTS`], [`MOST_CALLS`], [`MOST_CONNECTIONS`] and [`MOST_PLACES`]; what is
+//! forgotten becomes unknown.
+
+mod contexts;
+mod process;
+#[cfg(test)]
+mod tests;
+
+use hashlink::{LinkedHashMap, LruCache};
+use rustc_hash::{FxBuildHasher, FxHashMap};
+
+use self::contexts::{Contexts, Place, Trail};
+use self::process::{Found, Process, Why};
+use crate::capture::event::{ContextEvent, Pid, SocketId};
+use crate::exchanges::exchange::{Actor, ExchangeEvent, ExchangeId, Request, Role};
+use crate::runs::cause::{Call, Cause, CauseSource, OneInFlight};
+use crate::time::Nanos;
+
+/// Contexts known at a time: the live ones of a hundred busy processes. Some 100 bytes each.
+pub const MOST_CONTEXTS: usize = 131_072;
+/// Calls whose places are known at a time: twice as many as may wait for their cause.
+pub const MOST_CALLS: usize = 8_192;
+/// Connections of which it is known where their requests are served: as many as are followed.
+pub const MOST_CONNECTIONS: usize = 16_384;
+/// Places of which it is known what they serve.
+pub const MOST_PLACES: usize = 16_384;
+
+crate::counters! {
+    /// What the source of causes saw and lost.
+    pub struct CausalityCounters: "causality" {
+        /// Contexts that were made.
+        contexts,
+        /// Contexts known now.
+        contexts_known,
+        /// Contexts forgotten because there were too many.
+        contexts_evicted,
+        /// Contexts whose origin was forgotten because they descend from too many.
+        contexts_cut,
+        /// Times that all contexts of a process were forgotten, since some were made unseen.
+        contexts_unseen,
+        /// Requests in whose time it was known what ran.
+        requests,
+        /// Calls of which it was known what ran.
+        calls,
+        /// Places that turned out to receive several requests at a time, so that they say nothing.
+        places_of_several,
+    }
+}
+
+/// What is known of a place beyond the requests of now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Habit {
+    /// It served requests of this connection only.
+    Serves(SocketId),
+    /// It receives or serves several at a time, or from several connections.
+    Several,
+}
+
+/// The source of causes that knows what ran.
+#[derive(Debug)]
+pub struct Causality {
+    contexts: Contexts,
+    processes: FxHashMap<Pid, Process>,
+    /// Process and connection of each request that is served.
+    served: FxHashMap<ExchangeId, (Pid, SocketId)>,
+    /// Where calls were made, the oldest first.
+    calls: LinkedHashMap<ExchangeId, Trail, FxBuildHasher>,
+    /// Where the requests of a connection are served.
+    connections: LruCache<SocketId, Place, FxBuildHasher>,
+    habits: LruCache<Place, Habit, FxBuildHasher>,
+    /// For what nobody knows what ran.
+    otherwise: OneInFlight,
+    counters: CausalityCounters,
+}
+
+impl Default for Causality {
+    fn default() -> Self {
+        Self {
+            contexts: Contexts::new(MOST_CONTEXTS),
+            processes: FxHashMap::default(),
+            served: FxHashMap::default(),
+            calls: LinkedHashMap::default(),
+            connections: LruCache::with_hasher(MOST_CONNECTIONS, FxBuildHasher),
+            habits: LruCache::with_hasher(MOST_PLACES, FxBuildHasher),
+            otherwise: OneInFlight::default(),
+            counters: CausalityCounters::default(),
+        }
+    }
+}
+
+impl Causality {
+    /// What it saw and lost.
+    #[must_use]
+    pub fn counters(&self) -> CausalityCounters {
+        CausalityCounters {
+            contexts_known: self.contexts.len() as u64,
+            contexts_evicted: self.contexts.evicted,
+            contexts_cut: self.contexts.cut,
+            ..self.counters
+        }
+    }
+
+    fn served(&mut self, request: &Request) {
+        let (id, pid, socket) = (request.id, request.actor.pid, request.socket);
+        let expected = self.expected_place(socket);
+        self.served.insert(id, (pid, socket));
+        let process = self.processes.entry(pid).or_default();
+        process.started(request, expected.is_some());
+        if let Some(place) = expected {
+            process.served_at(id, place, Why::Expected);
+        }
+        if let Some(received) = self.contexts.trail(&request.actor).first() {
+            self.counters.requests += 1;
+            process.served_at(id, received.place, Why::Received);
+            if process.receives_several(received.place) {
+                self.note_several(received.place);
+            }
+        }
+    }
+
+    /// Where the next request of a connection is served, as far as those before it tell.
+    fn expected_place(&mut self, socket: SocketId) -> Option<Place> {
+        let place = *self.connections.get(&socket)?;
+        (self.habits.get(&place) == Some(&Habit::Serves(socket))).then_some(place)
+    }
+
+    fn called(&mut self, request: &Request) {
+        let trail = self.contexts.trail(&request.actor);
+        if trail.is_empty() {
+            return;
+        }
+        self.counters.calls += 1;
+        if self.calls.len() >= MOST_CALLS {
+            self.calls.pop_front();
+        }
+        self.calls.insert(request.id, trail);
+    }
+
+    /// A request is responded to by somebody: now it is known where it is served.
+    fn responded(&mut self, id: ExchangeId, actor: &Actor) {
+        let Some(&(pid, socket)) = self.served.get(&id) else {
+            return;
+        };
+        let trail = self.contexts.trail(actor);
+        let Some(process) = self.processes.get_mut(&pid) else {
+            return;
+        };
+        process.responded(id);
+        let (Some(writer), Some(began)) = (trail.first(), process.began(id)) else {
+            return;
+        };
+        let made_for_it = trail.iter().take_while(|step| step.born >= began).count();
+        let serving = match made_for_it.checked_sub(1) {
+            Some(top) => {
+                process.served_at(id, trail[top].place, Why::Made);
+                trail.get(made_for_it).map(|step| step.place)
+            }
+            None => {
+                process.served_at(id, writer.place, Why::Responded);
+                Some(writer.place)
+            }
+        };
+        if let Some(place @ Place::Context(_)) = serving {
+            self.note_serving(place, socket);
+        }
+    }
+
+    fn note_serving(&mut self, place: Place, socket: SocketId) {
+        self.connections.insert(socket, place);
+        let known = self.habits.get(&place).copied();
+        match known {
+            Some(habit) if habit == Habit::Serves(socket) => {}
+            Some(_) => self.note_several(place),
+            None => {
+                self.habits.insert(place, Habit::Serves(socket));
+            }
+        }
+    }
+
+    fn note_several(&mut self, place: Place) {
+        if self.habits.insert(place, Habit::Several) != Some(Habit::Several) {
+            self.counters.places_of_several += 1;
+        }
+    }
+
+    fn ended(&mut self, id: ExchangeId, at: Nanos) {
+        let Some((pid, _)) = self.served.remove(&id) else {
+            return;
+        };
+        if let Some(process) = self.processes.get_mut(&pid)
+            && process.ended(id, at)
+        {
+            self.processes.remove(&pid);
+        }
+    }
+}
+
+impl CauseSource for Causality {
+    fn observe(&mut self, event: &ExchangeEvent) {
+        self.otherwise.observe(event);
+        match event {
+            ExchangeEvent::Started(request) => match request.role {
+                Role::Server => self.served(request),
+                Role::Client => self.called(request),
+            },
+            ExchangeEvent::Responding { id, actor, .. } => self.responded(*id, actor),
+            ExchangeEvent::Ended(exchange) => self.ended(exchange.request.id, exchange.ended_at),
+            ExchangeEvent::ProcessExited { pid, .. } => {
+                self.contexts.forget(*pid);
+                self.processes.remove(pid);
+            }
+            ExchangeEvent::Understood { .. } | ExchangeEvent::ConnectFailed(_) => {}
+        }
+    }
+
+    fn context(&mut self, event: &ContextEvent) {
+        match event.change {
+            crate::capture::event::ContextChange::Made { .. } => self.counters.contexts += 1,
+            crate::capture::event::ContextChange::Unseen => self.counters.contexts_unseen += 1,
+        }
+        self.contexts.push(event);
+    }
+
+    fn cause(&self, call: &Call) -> Cause {
+        let Some(trail) = self.calls.get(&call.id) else {
+            return self.otherwise.cause(call);
+        };
+        let Some(process) = self.processes.get(&call.actor.pid) else {
+            return Cause::Nothing;
+        };
+        let trusts = |place| self.habits.peek(&place) != Some(&Habit::Several);
+        match process.cause(call, trail, trusts) {
+            Found::Request(id) => Cause::Known(id),
+            Found::NotYet => Cause::NotYet,
+            Found::After(_) | Found::Several => Cause::Unknown,
+            Found::Nothing if process.serves_at(call.at, call.key) => Cause::Unknown,
+            Found::Nothing => Cause::Nothing,
+        }
+    }
+}

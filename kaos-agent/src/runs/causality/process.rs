@@ -1,0 +1,263 @@
+//! What a process serves, and where.
+
+use std::collections::BTreeSet;
+
+use hashlink::LinkedHashMap;
+use rustc_hash::{FxBuildHasher, FxHashMap};
+
+use super::contexts::{Place, Step};
+use crate::exchanges::exchange::{ExchangeId, Request};
+use crate::runs::cause::Call;
+use crate::runs::join::JoinKey;
+use crate::time::Nanos;
+
+/// Ended requests that are remembered, since a call is told later than it began.
+const MOST_ENDED: usize = 256;
+
+/// A request that a process serves, or served lately.
+#[derive(Debug)]
+struct Served {
+    at: Nanos,
+    ended_at: Option<Nanos>,
+    key: JoinKey,
+    /// Where it is, or may be, served: a call from there, or from what was copied from there while it
+    /// was served, is caused by it.
+    places: Vec<Place>,
+}
+
+impl Served {
+    fn is_served_at(&self, at: Nanos) -> bool {
+        self.at <= at && self.ended_at.is_none_or(|end| at <= end)
+    }
+}
+
+/// Why a request is at a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Why {
+    /// Requests of its connection are served there.
+    Expected,
+    /// What is older than the request has responded to it.
+    Responded,
+    /// Its first byte was received there.
+    Received,
+    /// The place was made for it: everything below is its own.
+    Made,
+}
+
+/// What is known of the cause of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// This request.
+    Request(ExchangeId),
+    /// This request, which was over by then.
+    After(ExchangeId),
+    /// Several that cannot be told apart.
+    Several,
+    /// It will be known when others are responded to.
+    NotYet,
+    /// Nothing leads to a request.
+    Nothing,
+}
+
+/// The requests that a process serves, or served lately.
+#[derive(Debug, Default)]
+pub struct Process {
+    /// In the order of their starts.
+    requests: LinkedHashMap<ExchangeId, Served, FxBuildHasher>,
+    at: FxHashMap<Place, Vec<(ExchangeId, Why)>>,
+    ended: usize,
+    /// When those began that were not responded to.
+    unanswered: BTreeSet<(Nanos, ExchangeId)>,
+    /// Those of them of which nothing says where they are served.
+    unexpected: BTreeSet<(Nanos, ExchangeId)>,
+}
+
+impl Process {
+    /// A request began.
+    pub fn started(&mut self, request: &Request, expected: bool) {
+        let served = Served {
+            at: request.at,
+            ended_at: None,
+            key: JoinKey::of(request),
+            places: Vec::new(),
+        };
+        self.unanswered.insert((request.at, request.id));
+        if !expected {
+            self.unexpected.insert((request.at, request.id));
+        }
+        self.requests.insert(request.id, served);
+    }
+
+    /// A request is, or may be, served at a place.
+    pub fn served_at(&mut self, id: ExchangeId, place: Place, why: Why) {
+        let Some(served) = self.requests.get_mut(&id) else {
+            return;
+        };
+        served.places.push(place);
+        self.at.entry(place).or_default().push((id, why));
+    }
+
+    /// Whether a place receives another request while it serves this one.
+    #[must_use]
+    pub fn receives_several(&self, place: Place) -> bool {
+        let received = self.at.get(&place).into_iter().flatten();
+        let open = received.filter(|(id, why)| {
+            *why == Why::Received
+                && self
+                    .requests
+                    .get(id)
+                    .is_some_and(|it| it.ended_at.is_none())
+        });
+        open.count() > 1
+    }
+
+    /// When a request began.
+    #[must_use]
+    pub fn began(&self, id: ExchangeId) -> Option<Nanos> {
+        self.requests.get(&id).map(|served| served.at)
+    }
+
+    /// A request is responded to: where it is served need not be expected any more.
+    pub fn responded(&mut self, id: ExchangeId) {
+        let Some(served) = self.requests.get(&id) else {
+            return;
+        };
+        self.unanswered.remove(&(served.at, id));
+        self.unexpected.remove(&(served.at, id));
+        for place in &served.places {
+            if let Some(requests) = self.at.get_mut(place) {
+                requests.retain(|known| *known != (id, Why::Expected));
+            }
+        }
+    }
+
+    /// A request is over; true where the process serves nothing any more.
+    pub fn ended(&mut self, id: ExchangeId, at: Nanos) -> bool {
+        if let Some(served) = self.requests.get_mut(&id)
+            && served.ended_at.is_none()
+        {
+            served.ended_at = Some(at);
+            self.unanswered.remove(&(served.at, id));
+            self.unexpected.remove(&(served.at, id));
+            self.ended += 1;
+        }
+        if self.ended == self.requests.len() {
+            return true;
+        }
+        if self.ended > MOST_ENDED {
+            let mut known = self.requests.iter();
+            let oldest = known.find(|(_, served)| served.ended_at.is_some());
+            if let Some((&oldest, _)) = oldest {
+                self.forget(oldest);
+            }
+        }
+        false
+    }
+
+    fn forget(&mut self, id: ExchangeId) {
+        let Some(served) = self.requests.remove(&id) else {
+            return;
+        };
+        self.ended -= 1;
+        for place in served.places {
+            if let Some(requests) = self.at.get_mut(&place) {
+                requests.retain(|(other, _)| *other != id);
+                if requests.is_empty() {
+                    self.at.remove(&place);
+                }
+            }
+        }
+    }
+
+    /// What caused a call that was made where the trail says: the nearest place that serves, or
+    /// served, a request. `trusts` says whether a place serves one request at a time.
+    #[must_use]
+    pub fn cause(&self, call: &Call, trail: &[Step], trusts: impl Fn(Place) -> bool) -> Found {
+        let mut below = call.at;
+        for step in trail {
+            // What was copied while a request was served belongs to that request.
+            let found = self.at_place(step.place, below, call, &trusts);
+            if found != Found::Nothing {
+                return found;
+            }
+            below = step.born;
+        }
+        // Whoever responds may be above.
+        if self.has_others(&self.unanswered, call.at, None, call.key) {
+            Found::NotYet
+        } else {
+            Found::Nothing
+        }
+    }
+
+    /// Whether a request is, or was, served at this time.
+    #[must_use]
+    pub fn serves_at(&self, at: Nanos, except: Option<JoinKey>) -> bool {
+        self.requests
+            .values()
+            .any(|served| served.is_served_at(at) && Some(served.key) != except)
+    }
+
+    fn at_place(
+        &self,
+        place: Place,
+        at: Nanos,
+        call: &Call,
+        trusts: &impl Fn(Place) -> bool,
+    ) -> Found {
+        let mut found: Option<(ExchangeId, &Served, Why)> = None;
+        for (id, why) in self.at.get(&place).into_iter().flatten() {
+            let Some(served) = self.requests.get(id) else {
+                continue;
+            };
+            let counts = match why {
+                Why::Made => true,
+                Why::Responded => served.is_served_at(at),
+                Why::Received | Why::Expected => served.is_served_at(at) && trusts(place),
+            };
+            if !counts || Some(served.key) == call.key {
+                continue;
+            }
+            match &mut found {
+                None => found = Some((*id, served, *why)),
+                Some((known, _, strongest)) if known == id => *strongest = (*strongest).max(*why),
+                Some(_) => {
+                    // Whoever responds to one of them may be nearer.
+                    let may_know = self.has_others(&self.unanswered, at, None, call.key);
+                    return if may_know {
+                        Found::NotYet
+                    } else {
+                        Found::Several
+                    };
+                }
+            }
+        }
+        let Some((id, served, why)) = found else {
+            return Found::Nothing;
+        };
+        // What is older than its request may serve others, of which nothing is known yet.
+        let is_older = matches!(why, Why::Responded | Why::Expected);
+        if is_older && self.has_others(&self.unexpected, at, Some(id), call.key) {
+            Found::NotYet
+        } else if served.is_served_at(call.at) {
+            Found::Request(id)
+        } else {
+            Found::After(id)
+        }
+    }
+
+    /// Whether one of these requests had begun at this time, other than one and the call's own.
+    fn has_others(
+        &self,
+        requests: &BTreeSet<(Nanos, ExchangeId)>,
+        at: Nanos,
+        except: Option<ExchangeId>,
+        own: Option<JoinKey>,
+    ) -> bool {
+        let mut before = requests.iter().take_while(|(began, _)| *began <= at);
+        before.any(|(_, id)| {
+            let served = self.requests.get(id);
+            Some(*id) != except && served.is_some_and(|served| Some(served.key) != own)
+        })
+    }
+}

@@ -1,0 +1,221 @@
+//! What runs in a Python process: the context (`contextvars.Context`) of the calling thread.
+//!
+//! User space has found out where the interpreter keeps it ([`PythonLayout`]); here it is read, at
+//! most five reads of user memory, each of which may fail without harm.
+
+use aya_ebpf::helpers::bpf_probe_read_user;
+use aya_ebpf::helpers::generated::bpf_get_current_task;
+use kaos_ebpf::counter::Counter;
+use kaos_ebpf::python::{DIRECT, PYTHON_NO_CONTEXTS, PYTHON_THREADS, PythonLayout};
+use kaos_ebpf::record::{ContextRecord, FLAG_FIRST_CONTEXT, FLAG_LABELLED, Kind};
+
+use super::count::count;
+use super::maps::{FLUSHING, PYTHON, STREAM_LABELS};
+use super::processes::{Task, header};
+use super::read::kernel;
+use super::ring::output;
+use super::settings::setting;
+
+/// What ran.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Label {
+    /// Name of the context, or 0 for the thread itself.
+    pub context: u64,
+    /// The process's.
+    pub epoch: u32,
+    /// 1: it is known what ran.
+    known: u32,
+}
+
+/// A stream of uvloop in a process.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Stream {
+    /// Address of its object.
+    pub object: u64,
+    /// The process.
+    pub pid: u32,
+    /// Zero.
+    pub padding: u32,
+}
+
+impl Label {
+    /// It is not known what ran.
+    pub const UNKNOWN: Self = Self {
+        context: 0,
+        epoch: 0,
+        known: 0,
+    };
+
+    /// Flags of a record with this label.
+    #[inline(always)]
+    pub fn flags(&self) -> u16 {
+        if self.known != 0 { FLAG_LABELLED } else { 0 }
+    }
+}
+
+/// What runs now.
+#[inline(always)]
+pub fn label(task: Task) -> Label {
+    // SAFETY: entries stay valid for the run of a program; user space replaces them whole.
+    let Some(layout) = (unsafe { PYTHON.get(&task.pid) }) else {
+        return Label::UNKNOWN;
+    };
+    // SAFETY: the value is copied out; only this thread writes it.
+    if let Some(flushed) = unsafe { FLUSHING.get(&task.tid) } {
+        return *flushed;
+    }
+    running(layout)
+}
+
+/// What runs now, as the interpreter has it.
+#[inline(always)]
+fn running(layout: &PythonLayout) -> Label {
+    match find_running(layout) {
+        Some(context) if context != 0 => Label {
+            context: context ^ setting!(scramble),
+            epoch: layout.epoch,
+            known: 1,
+        },
+        Some(_) if layout.flags & PYTHON_THREADS != 0 => Label {
+            context: 0,
+            epoch: layout.epoch,
+            known: 1,
+        },
+        // Of a followed process all the same.
+        _ => Label {
+            epoch: layout.epoch,
+            ..Label::UNKNOWN
+        },
+    }
+}
+
+/// Address of the context that the thread has entered, 0 for none; `None` where the pointers lead
+/// elsewhere.
+#[inline(always)]
+fn find_running(layout: &PythonLayout) -> Option<u64> {
+    if layout.flags & PYTHON_NO_CONTEXTS != 0 {
+        return Some(0);
+    }
+    // SAFETY: the helper has no conditions.
+    let task = unsafe { bpf_get_current_task() };
+    let thread_pointer: u64 = kernel(task, setting!(registers.thread_pointer))?;
+    let mut slot = thread_pointer.wrapping_add(layout.slot as i64 as u64);
+    if layout.slot_behind != DIRECT {
+        slot = user::<u64>(slot)?.wrapping_add(layout.slot_behind as i64 as u64);
+    }
+    let state: u64 = user(slot)?;
+    if state == 0 {
+        // A thread that Python knows nothing of.
+        return Some(0);
+    }
+    let context: u64 = user(state.wrapping_add(layout.context as u64))?;
+    if context == 0 {
+        return Some(0);
+    }
+    let context_type: u64 = user(context.wrapping_add(layout.object_type as u64))?;
+    if context_type != layout.context_type {
+        count(Counter::NoContext, 1);
+        return None;
+    }
+    // A thread that needs a context and has none gets one without entering it. It is the thread's
+    // own, and made without a copy, at an address that another one had before.
+    let entered: u32 = user(context.wrapping_add(layout.entered as u64))?;
+    Some(if entered == 0 { 0 } else { context })
+}
+
+/// A context was made, a copy of the running one where `is_copy`.
+#[inline(always)]
+pub fn made(task: Task, context: u64, is_copy: bool) -> Option<()> {
+    let layout = PYTHON.get_ptr_mut(&task.pid)?;
+    // SAFETY: entries stay valid for the run of a program. The words written here are written by
+    // user space only together with a new epoch.
+    let layout = unsafe { &mut *layout };
+    if context == 0 {
+        return None;
+    }
+    count(Counter::Contexts, 1);
+    let first = layout.flags & PYTHON_NO_CONTEXTS != 0;
+    let origin = if is_copy && !first {
+        running(layout)
+    } else {
+        Label::UNKNOWN
+    };
+    let mut flags = origin.flags();
+    if first {
+        // Now there are some, and user space must look where. Until then nothing is known.
+        layout.flags = PYTHON_NO_CONTEXTS;
+        flags |= FLAG_FIRST_CONTEXT;
+    }
+    let record = ContextRecord {
+        header: header(Kind::Context, flags, task.pid),
+        context: context ^ setting!(scramble),
+        origin: origin.context,
+        tid: task.tid,
+        epoch: layout.epoch,
+    };
+    if !output(&raw const record, size_of::<ContextRecord>() as u64) {
+        layout.epoch = layout.epoch.wrapping_add(1);
+    }
+    Some(())
+}
+
+/// Something writes to a stream of uvloop, which is flushed later, in no context.
+#[inline(always)]
+pub fn stream_written(task: Task, object: u64) -> Option<()> {
+    // SAFETY: entries stay valid for the run of a program; user space replaces them whole.
+    let layout = unsafe { PYTHON.get(&task.pid) }?;
+    let label = running(layout);
+    STREAM_LABELS.insert(&stream(task, object), &label, 0).ok()
+}
+
+/// A stream of uvloop is flushed from now on.
+#[inline(always)]
+pub fn flush_began(task: Task, object: u64) -> Option<()> {
+    // SAFETY: only the presence of the entry is looked at.
+    unsafe { PYTHON.get(&task.pid) }?;
+    // SAFETY: the value is copied out, and written by the thread that runs the loop alone.
+    let label = unsafe { STREAM_LABELS.get(&stream(task, object)) };
+    let label = label.copied().unwrap_or(Label::UNKNOWN);
+    FLUSHING.insert(&task.tid, &label, 0).ok()
+}
+
+/// No stream of uvloop is flushed any more.
+#[inline(always)]
+pub fn flush_ended(task: Task) {
+    // There is nothing to remove where the process is not followed.
+    let _ = FLUSHING.remove(&task.tid);
+}
+
+#[inline(always)]
+fn stream(task: Task, object: u64) -> Stream {
+    Stream {
+        object,
+        pid: task.pid,
+        padding: 0,
+    }
+}
+
+/// A child has the memory of its parent, and so the same layout.
+#[inline(always)]
+pub fn forked(parent: u32, child: u32) {
+    // SAFETY: the value is copied out; user space replaces it whole.
+    if let Some(layout) = unsafe { PYTHON.get(&parent) } {
+        // Where the map is full, the child is not followed.
+        let _ = PYTHON.insert(&child, layout, 0);
+    }
+}
+
+/// A process is gone, or executes another program.
+#[inline(always)]
+pub fn forget(pid: u32) {
+    // Most processes are not in it.
+    let _ = PYTHON.remove(&pid);
+}
+
+#[inline(always)]
+fn user<T>(address: u64) -> Option<T> {
+    // SAFETY: the helper checks the address.
+    unsafe { bpf_probe_read_user(address as *const T) }.ok()
+}

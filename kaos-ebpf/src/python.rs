@@ -1,0 +1,63 @@
+//! How the programs find what runs in a Python process: values of their map of Python processes.
+
+/// Where the interpreter of one process keeps what its threads run. Found in the process itself by
+/// user space, which checks it before it enters it.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PythonLayout {
+    /// Address of the type of contexts: an object that is none has another type.
+    pub context_type: u64,
+    /// From the thread pointer to the slot with the thread state, or to the pointer to the slots.
+    pub slot: i32,
+    /// From what the pointer to the slots points to, to the slot; [`DIRECT`] where there is no
+    /// such pointer.
+    pub slot_behind: i32,
+    /// From the thread state to the pointer to the running context.
+    pub context: u32,
+    /// From a context to the number of those who entered it.
+    pub entered: u32,
+    /// From an object to the pointer to its type.
+    pub object_type: u32,
+    /// `PYTHON_*`.
+    pub flags: u32,
+    /// Changes whenever copies of contexts may have gone unseen.
+    pub epoch: u32,
+    /// Zero.
+    pub padding: u32,
+}
+
+/// `PythonLayout::slot_behind`: the slot is right beside the thread pointer.
+pub const DIRECT: i32 = i32::MIN;
+
+/// `PythonLayout::flags`: a thread that runs in no context of its own does one thing at a time, so
+/// that it is a label by itself.
+pub const PYTHON_THREADS: u32 = 1;
+/// `PythonLayout::flags`: no thread has a context yet, so it is not known where one would be.
+pub const PYTHON_NO_CONTEXTS: u32 = 2;
+
+/// Cookie of a probe on what copies the running context.
+pub const COPY: u64 = 1;
+
+/// A thread, as the iterator over them tells it.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ThreadRecord {
+    /// Its process.
+    pub pid: u32,
+    /// Zero.
+    pub padding: u32,
+    /// Its thread pointer.
+    pub thread_pointer: u64,
+}
+
+/// Stated sizes of the maps.
+pub mod sizes {
+    /// Python processes that are followed at a time.
+    pub const PROCESSES: u32 = 8_192;
+    /// Streams of uvloop whose writer is remembered: as many as connections.
+    pub const STREAMS: u32 = 16_384;
+    /// Threads that flush a stream of uvloop at a time.
+    pub const FLUSHING: u32 = 4_096;
+}
+
+const _: () = assert!(size_of::<PythonLayout>() == 40 && size_of::<ThreadRecord>() == 16);

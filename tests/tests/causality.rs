@@ -1,0 +1,148 @@
+//! Which request caused which call, in real servers that interleave hundreds of them.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use kaos_tests::causes::{CALLS, Causes, Run};
+use kaos_tests::workloads::{Need, lacks, python};
+
+/// What is promised of a kind of server.
+#[derive(Clone, Copy)]
+enum Promise {
+    /// The cause of every call is known.
+    All,
+    /// That of each second one: the others are made when the request is over.
+    Half,
+    /// Of none: what makes the calls has nothing of the request.
+    Nothing,
+}
+use Promise::{All, Half, Nothing};
+
+/// Servers in the environment of the workloads.
+const KINDS: &[(&str, Promise)] = &[
+    ("uvicorn-raw-plain", All),
+    ("uvicorn-httpx-gather", All),
+    ("uvicorn-raw-group", All),
+    ("uvicorn-httpx-anyio", All),
+    ("uvicorn-raw-thread", All),
+    ("uvicornuv-httpx-plain", All),
+    ("uvicornuv-raw-stream", All),
+    ("starlette-httpx-stream", All),
+    ("starlette-httpx-middlestream", All),
+    ("starlette-httpx-sync", All),
+    ("aiohttp-aiohttp-plain", All),
+    ("aiohttp-raw-stream", All),
+    ("threads-raw-plain", All),
+    ("uvicorn-raw-later", Half),
+    ("aiohttp-raw-later", Half),
+    ("starlette-raw-background", Nothing),
+    ("uvicorn-raw-executor", Nothing),
+];
+
+/// Runs each and prints the table; panics after it where a promise was not kept.
+fn hold(runs: &[(Run<'_>, Promise)]) {
+    let mut broken = Vec::new();
+    for (run, promise) in runs {
+        let (causes, _) = run.go();
+        let calls = run.requests * CALLS;
+        let row = format!(
+            "{} {:<30} {:>4} in flight {causes}",
+            run.python.display(),
+            run.kind,
+            run.in_flight
+        );
+        println!("{row}");
+        let right = match promise {
+            All => calls,
+            Half => calls / 2,
+            Nothing => 0,
+        };
+        let promised = Causes {
+            right,
+            unknown: calls - right,
+            wrong: 0,
+        };
+        if causes != promised {
+            broken.push(row);
+        }
+    }
+    assert!(broken.is_empty(), "not as promised:\n{}", broken.join("\n"));
+}
+
+fn run<'a>(python: &'a Path, kind: &'a str, in_flight: usize) -> Run<'a> {
+    Run {
+        python,
+        kind,
+        in_flight,
+        requests: (2 * in_flight).clamp(8, 256),
+    }
+}
+
+#[test]
+#[ignore = "kernel: real workloads, needs root"]
+fn causes_are_told_by_every_server() {
+    if lacks(&[Need::Python]) {
+        return;
+    }
+    let python = python();
+    let runs: Vec<_> = KINDS
+        .iter()
+        .map(|(kind, promise)| (run(&python, kind, 48), *promise))
+        .collect();
+    hold(&runs);
+}
+
+#[test]
+#[ignore = "kernel: real workloads, needs root"]
+fn causes_are_told_however_many_are_in_flight() {
+    if lacks(&[Need::Python]) {
+        return;
+    }
+    let python = python();
+    let kinds = [
+        "uvicorn-raw-plain",
+        "uvicornuv-raw-plain",
+        "aiohttp-raw-plain",
+    ];
+    let runs: Vec<_> = kinds
+        .iter()
+        .flat_map(|kind| [1, 8, 256].map(|in_flight| (run(&python, kind, in_flight), All)))
+        .collect();
+    hold(&runs);
+}
+
+/// The distribution's interpreter: stripped, linked statically, not the one of the environment.
+/// `KAOS_CAUSALITY_PYTHON` names further ones that can import the packages, separated by colons.
+#[test]
+#[ignore = "kernel: real workloads, needs root"]
+fn causes_are_told_by_other_interpreters() {
+    if lacks(&[Need::Python]) {
+        return;
+    }
+    let named = std::env::var_os("KAOS_CAUSALITY_PYTHON").unwrap_or_default();
+    let mut interpreters: Vec<PathBuf> = std::env::split_paths(&named).collect();
+    interpreters.push(PathBuf::from("/usr/bin/python3"));
+    let kinds = [
+        "uvicorn-raw-plain",
+        "uvicornuv-raw-plain",
+        "starlette-raw-sync",
+        "threads-raw-plain",
+    ];
+    let mut runs = Vec::new();
+    for interpreter in &interpreters {
+        // Packages with native parts are for one version.
+        let imports = Command::new(interpreter)
+            .args(["-c", "import uvicorn, uvloop, httptools, starlette"])
+            .env("PYTHONPATH", kaos_tests::workloads::packages())
+            .output();
+        if !imports.is_ok_and(|output| output.status.success()) {
+            println!(
+                "skipped {}: it cannot use the packages",
+                interpreter.display()
+            );
+            continue;
+        }
+        runs.extend(kinds.iter().map(|kind| (run(interpreter, kind, 32), All)));
+    }
+    hold(&runs);
+}
