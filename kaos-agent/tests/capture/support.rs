@@ -92,6 +92,39 @@ impl Drop for Python {
     }
 }
 
+/// A program that waits for the end of its input, does its work, and says one word.
+pub struct Liar(Child);
+
+impl Liar {
+    pub fn start(program: &Path) -> Self {
+        let child = Command::new(program)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn();
+        Self(child.expect("it starts"))
+    }
+
+    pub fn pid(&self) -> Pid {
+        self.0.id()
+    }
+
+    /// Lets it go on; what it says.
+    pub fn run(&mut self) -> String {
+        drop(self.0.stdin.take());
+        let output = self.0.stdout.take().expect("it is piped");
+        let said = std::io::read_to_string(output).expect("it says text");
+        assert!(self.0.wait().expect("it ends").success());
+        said.trim_end().to_owned()
+    }
+}
+
+impl Drop for Liar {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// What was captured.
 /// A cgroup of the v2 hierarchy, removed at the end.
 pub struct Cgroup(pub std::path::PathBuf);
