@@ -1,6 +1,7 @@
 //! The workloads under `tests/workloads`, each a real process that says when it listens.
 
 mod ai;
+mod certificate;
 
 use std::env;
 use std::fs;
@@ -12,6 +13,7 @@ use std::thread;
 use tempfile::TempDir;
 
 pub use self::ai::{AgentKind, AgentPlace, MODEL_API_KEY};
+pub use self::certificate::Certificate;
 use crate::process::{Process, free_port};
 use crate::receiver::Receiver;
 
@@ -24,6 +26,8 @@ pub struct Server {
     pub process: Process,
     /// Port on 127.0.0.1.
     pub port: u16,
+    /// `http` or `https`.
+    pub scheme: &'static str,
     /// Files that it needs for as long as it runs.
     _files: Option<TempDir>,
 }
@@ -32,7 +36,7 @@ impl Server {
     /// URL of a path on it.
     #[must_use]
     pub fn url(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}{path}", self.port)
+        format!("{}://127.0.0.1:{}{path}", self.scheme, self.port)
     }
 
     fn start(name: &str, port: u16, command: &mut Command, listens: &str) -> Self {
@@ -41,8 +45,15 @@ impl Server {
         Self {
             process,
             port,
+            scheme: "http",
             _files: None,
         }
+    }
+
+    /// It speaks TLS, if there is a certificate.
+    fn over(self, certificate: Option<&Certificate>) -> Self {
+        let scheme = certificate.map_or(self.scheme, |_| "https");
+        Self { scheme, ..self }
     }
 }
 
@@ -51,6 +62,7 @@ impl Server {
 pub struct Workloads<'a> {
     receiver: &'a Receiver,
     as_kaos: bool,
+    certificate: Option<&'a Certificate>,
 }
 
 impl<'a> Workloads<'a> {
@@ -60,6 +72,7 @@ impl<'a> Workloads<'a> {
         Self {
             receiver,
             as_kaos: false,
+            certificate: None,
         }
     }
 
@@ -67,8 +80,17 @@ impl<'a> Workloads<'a> {
     #[must_use]
     pub fn of_kaos(receiver: &'a Receiver) -> Self {
         Self {
-            receiver,
             as_kaos: true,
+            ..Self::of(receiver)
+        }
+    }
+
+    /// The same, but the plain servers of this file speak TLS, and everybody trusts them.
+    #[must_use]
+    pub fn over(self, certificate: &'a Certificate) -> Self {
+        Self {
+            certificate: Some(certificate),
+            ..self
         }
     }
 
@@ -87,6 +109,9 @@ impl<'a> Workloads<'a> {
             let resource = format!("service.namespace=test,kaos.resource.name={service}");
             command.env("OTEL_RESOURCE_ATTRIBUTES", resource);
         }
+        if let Some(certificate) = self.certificate {
+            certificate.hand_to(&mut command);
+        }
         command
     }
 
@@ -96,10 +121,10 @@ impl<'a> Workloads<'a> {
         let port = free_port();
         let mut command = self.python(service, "server.py");
         command.args([kind, &port.to_string()]);
-        Server::start(service, port, &mut command, "unning on http")
+        Server::start(service, port, &mut command, "unning on http").over(self.certificate)
     }
 
-    /// `client.py`, which gets the URLs with `library`: `httpx` or `aiohttp`.
+    /// `client.py`, which gets the URLs with `library`: `httpx`, `aiohttp` or `requests`.
     #[must_use]
     pub fn python_client(&self, service: &str, library: &str, urls: &[String]) -> Process {
         let mut command = self.python(service, "client.py");
@@ -141,7 +166,7 @@ impl<'a> Workloads<'a> {
         command
             .arg(directory().join("node/server.js"))
             .arg(port.to_string());
-        Server::start(service, port, &mut command, "listening")
+        Server::start(service, port, &mut command, "listening").over(self.certificate)
     }
 
     /// `client.js`, which gets the URLs.
@@ -204,13 +229,20 @@ impl<'a> Workloads<'a> {
         let template = fs::read_to_string(directory().join("nginx.conf")).expect("it is there");
         let settings = template
             .replace("{port}", &port.to_string())
-            .replace("{upstream}", &upstream.port.to_string())
+            .replace("{upstream}", &upstream.url(""))
+            .replace(
+                "{tls}",
+                &self
+                    .certificate
+                    .map_or_else(String::new, Certificate::for_nginx),
+            )
             .replace("{directory}", &place.to_string_lossy());
         fs::write(place.join("nginx.conf"), settings).expect("it is writable");
         let mut command = self.command(service, "/usr/sbin/nginx");
         command.arg("-c").arg(place.join("nginx.conf"));
         // Said when its sockets are open.
-        let server = Server::start(service, port, &mut command, "getrlimit(RLIMIT_NOFILE)");
+        let server = Server::start(service, port, &mut command, "getrlimit(RLIMIT_NOFILE)")
+            .over(self.certificate);
         Server {
             _files: Some(temporary),
             ..server

@@ -1,6 +1,6 @@
 """An HTTP client for the tests: client.py LIBRARY URL…
 
-LIBRARY is httpx or aiohttp. Gets the URLs one after the other on kept connections and prints
+LIBRARY is httpx, aiohttp or requests. Gets the URLs one after the other on kept connections and prints
 "METHOD PATH STATUS BYTES" for each: what the client itself knows.
 """
 
@@ -27,8 +27,21 @@ async def get_with_aiohttp(urls):
                 yield url, answer.status, await answer.read()
 
 
+async def get_with_requests(urls):
+    import requests
+
+    with requests.Session() as session:
+        for url in urls:
+            answer = session.get(url)
+            yield url, answer.status_code, answer.content
+
+
 async def main(library, urls):
-    get = {"httpx": get_with_httpx, "aiohttp": get_with_aiohttp}[library]
+    get = {
+        "httpx": get_with_httpx,
+        "aiohttp": get_with_aiohttp,
+        "requests": get_with_requests,
+    }[library]
     async for url, status, body in get(urls):
         print(f"GET {urlsplit(url).path} {status} {len(body)}", flush=True)
 

@@ -5,10 +5,16 @@ KIND is h11 or httptools (uvicorn on asyncio with h11, on uvloop with httptools)
 /echo/ID answers with the request's body, /stream/ID in three pieces, /status/CODE/ID with that
 status; /call/ID?url=URL gets URL with the client library that belongs to the server (httpx or
 aiohttp) and answers with what came back; /wait/ID answers when /release/ID was asked for.
+
+It speaks TLS where TLS_CERTIFICATE and TLS_KEY name files.
 """
 
 import asyncio
+import os
+import ssl
 import sys
+
+CERTIFICATE, KEY = os.environ.get("TLS_CERTIFICATE"), os.environ.get("TLS_KEY")
 
 PIECES = [f"piece {number}\n".encode() for number in range(3)]
 
@@ -63,7 +69,14 @@ def serve_uvicorn(kind: str, port: int):
     loop = {"h11": "asyncio", "httptools": "uvloop"}[kind]
     # No time limit on idle connections: the tests hold some open for as long as they need.
     uvicorn.run(
-        asgi_app(), host="127.0.0.1", port=port, http=kind, loop=loop, timeout_keep_alive=3600
+        asgi_app(),
+        host="127.0.0.1",
+        port=port,
+        http=kind,
+        loop=loop,
+        timeout_keep_alive=3600,
+        ssl_certfile=CERTIFICATE,
+        ssl_keyfile=KEY,
     )
 
 
@@ -95,7 +108,11 @@ def serve_aiohttp(port: int):
     app.router.add_get("/stream/{ident}", stream)
     app.router.add_route("*", "/status/{code}/{ident}", status)
     app.router.add_get("/call/{ident}", call)
-    web.run_app(app, host="127.0.0.1", port=port, keepalive_timeout=3600)
+    context = None
+    if CERTIFICATE:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(CERTIFICATE, KEY)
+    web.run_app(app, host="127.0.0.1", port=port, keepalive_timeout=3600, ssl_context=context)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,201 @@
+//! The same over TLS and in plain text: what is told must be the same.
+
+use std::collections::BTreeMap;
+
+use kaos_tests::agent::{Agent, Stats};
+use kaos_tests::received::Span;
+use kaos_tests::receiver::Receiver;
+use kaos_tests::tree::{render, told};
+use kaos_tests::workloads::{Certificate, Need, Server, Workloads, lacks};
+
+/// What one run told.
+struct Told {
+    spans: Vec<Span>,
+    stats: Stats,
+}
+
+/// Lets a client get several paths from a server, while all our children are watched.
+fn run(
+    workloads: Workloads<'_>,
+    receiver: &Receiver,
+    start: &impl Fn(&Workloads<'_>) -> Server,
+    get: &impl Fn(&Workloads<'_>, &[String]) -> Vec<String>,
+) -> Told {
+    // Processes that start while the agent runs: their libraries are found as they are mapped.
+    let agent = Agent::start(&["--pid", &std::process::id().to_string()]);
+    let server = start(&workloads);
+    let paths = ["/echo/1", "/status/404/2", "/stream/3"];
+    let urls = paths.map(|path| server.url(path));
+    let seen = get(&workloads, &urls);
+    receiver.wait_for("all spans", |spans| spans.len() >= 2 * seen.len());
+    let stats = agent.stop();
+    let spans = receiver.received().spans;
+    assert_eq!(told(&spans, "client", "CLIENT"), seen);
+    assert_eq!(told(&spans, "server", "SERVER"), seen);
+    Told { spans, stats }
+}
+
+/// Attributes of each span, but for what must differ: ports and the scheme.
+fn comparable(spans: &[Span]) -> Vec<(String, BTreeMap<String, String>)> {
+    let mut all: Vec<_> = spans
+        .iter()
+        .map(|span| {
+            let attributes = span.attributes.iter().filter_map(|(name, value)| {
+                if name.ends_with(".port") || name == "url.scheme" {
+                    return None;
+                }
+                let value = value.split("://127.0.0.1:").last().unwrap_or(value);
+                let value = value.split_once('/').map_or(value, |(_, path)| path);
+                Some((name.clone(), value.to_owned()))
+            });
+            let name = format!("{} {} {}", span.service, span.kind, span.name);
+            (name, attributes.collect())
+        })
+        .collect();
+    all.sort();
+    all
+}
+
+/// Runs both, in plain text and over TLS.
+fn are_told_alike(
+    needs: &[Need],
+    start: impl Fn(&Workloads<'_>) -> Server,
+    get: impl Fn(&Workloads<'_>, &[String]) -> Vec<String>,
+) {
+    if lacks(needs) {
+        return;
+    }
+    let receiver = Receiver::start();
+    let plain = run(Workloads::of(&receiver), &receiver, &start, &get);
+    let receiver = Receiver::start();
+    let certificate = Certificate::new();
+    let workloads = Workloads::of(&receiver).over(&certificate);
+    let encrypted = run(workloads, &receiver, &start, &get);
+
+    assert_eq!(render(&encrypted.spans), render(&plain.spans));
+    assert_eq!(comparable(&encrypted.spans), comparable(&plain.spans));
+    let schemes: Vec<&str> = encrypted
+        .spans
+        .iter()
+        .map(|span| span.attribute("url.scheme"))
+        .collect();
+    assert_eq!(schemes, vec!["https"; schemes.len()]);
+    assert!(encrypted.stats["kernel.tls_operations"] >= 12);
+    assert_eq!(plain.stats["kernel.tls_operations"], 0);
+    assert_eq!(encrypted.stats["kernel.lost.tls_calls"], 0);
+}
+
+fn python_client(library: &'static str) -> impl Fn(&Workloads<'_>, &[String]) -> Vec<String> {
+    move |workloads, urls| workloads.python_client("client", library, urls).succeed()
+}
+
+fn python_server(kind: &'static str) -> impl Fn(&Workloads<'_>) -> Server {
+    move |workloads| workloads.python_server("server", kind)
+}
+
+#[test]
+#[ignore = "kernel: real workloads, needs root"]
+fn httpx_and_uvicorn() {
+    are_told_alike(
+        &[Need::Python],
+        python_server("h11"),
+        python_client("httpx"),
+    );
+}
+
+#[test]
+#[ignore = "kernel: real workloads, needs root"]
+fn requests_and_uvicorn_on_uvloop() {
+    are_told_alike(
+        &[Need::Python],
+        python_server("httptools"),
+        python_client("requests"),
+    );
+}
+
+#[test]
+#[ignore = "kernel: real workloads, needs root"]
+fn aiohttp_and_aiohttp() {
+    are_told_alike(
+        &[Need::Python],
+        python_server("aiohttp"),
+        python_client("aiohttp"),
+    );
+}
+
+/// Node has OpenSSL inside of its executable.
+#[test]
+#[ignore = "kernel: real workloads, needs root"]
+fn node_and_node() {
+    are_told_alike(
+        &[Need::Program("node")],
+        |workloads| workloads.node_server("server"),
+        |workloads, urls| workloads.node_client("client", urls).succeed(),
+    );
+}
+
+#[test]
+#[ignore = "kernel: real workloads, needs root"]
+fn curl_and_node() {
+    are_told_alike(
+        &[Need::Program("node"), Need::Program("curl")],
+        |workloads| workloads.node_server("server"),
+        |workloads, urls| workloads.curl("client", &[], urls),
+    );
+}
+
+/// nginx encrypts what it serves, and what it asks its upstream.
+#[test]
+#[ignore = "kernel: real workloads, needs root"]
+fn nginx() {
+    if lacks(&[Need::Program("nginx"), Need::Program("curl"), Need::Python]) {
+        return;
+    }
+    let receiver = Receiver::start();
+    let certificate = Certificate::new();
+    let workloads = Workloads::of(&receiver).over(&certificate);
+    let upstream = workloads.python_server("upstream", "h11");
+    let file = vec![b'x'; 300_000];
+    let nginx = workloads.nginx("nginx", &upstream, &[("file-1", &file)]);
+    let agent = Agent::watch(&[&nginx.process, &upstream.process], &[]);
+
+    let paths = ["/file-1", "/status/404/2", "/proxy/stream/3"];
+    let urls = paths.map(|path| nginx.url(path));
+    let seen = workloads.curl("not watched", &[], &urls);
+    receiver.wait_for("five spans", |spans| spans.len() >= 5);
+    agent.stop();
+
+    let spans = receiver.received().spans;
+    assert_eq!(told(&spans, "nginx", "SERVER"), seen);
+    assert_eq!(
+        render(&spans),
+        "nginx SERVER GET /file-1 200\n\
+         nginx SERVER GET /proxy/stream/3 200\n  \
+           nginx CLIENT GET /stream/3 200\n    \
+             upstream SERVER GET /stream/3 200\n\
+         nginx SERVER GET /status/404/2 404\n"
+    );
+}
+
+/// A probe hits in every process that uses its file.
+#[test]
+#[ignore = "kernel: real workloads, needs root"]
+fn others_that_use_the_same_library_are_not_seen() {
+    if lacks(&[Need::Program("curl"), Need::Python]) {
+        return;
+    }
+    let receiver = Receiver::start();
+    let certificate = Certificate::new();
+    let workloads = Workloads::of(&receiver).over(&certificate);
+    let server = workloads.python_server("server", "h11");
+    let other = workloads.python_server("other", "h11");
+    let agent = Agent::watch(&[&server.process], &[]);
+    let _ = workloads.curl("client", &[], &[other.url("/echo/1")]);
+    let _ = workloads.curl("client", &[], &[server.url("/echo/2")]);
+    receiver.wait_for("a span", |spans| !spans.is_empty());
+    agent.stop();
+    assert_eq!(
+        render(&receiver.received().spans),
+        "server SERVER GET /echo/2 200\n"
+    );
+}
