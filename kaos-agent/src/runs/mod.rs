@@ -1,7 +1,7 @@
 //! Stage 5: exchanges to runs: what caused what, trace ids and span ids.
 //!
 //! - **In**: [`ExchangeEvent`]s in order, and whose each process is.
-//! - **Out**: [`FinishedSpan`]s, as exchanges end.
+//! - **Out**: [`FinishedSpan`]s, as exchanges end, and what [`agents`] makes of several.
 //! - **Keeps**: the exchanges that go on, those that ended in the last [`traces::REMEMBERED_FOR`], what
 //!   each process serves, and server ends that wait for their client end.
 //! - **Limits**: [`Limits`]; [`JOIN_WAIT`] and [`CAUSE_WAIT`] bound how long an exchange may wait for its
@@ -23,6 +23,7 @@
 
 pub mod agents;
 pub mod beside;
+mod calls;
 pub mod causality;
 pub mod cause;
 pub mod counters;
@@ -57,11 +58,11 @@ use crate::exchanges::meaning::Operation;
 use crate::identity::service::Service;
 use crate::time::{Nanos, WallOffset};
 use agents::{Agents, Outgoing, Tracing};
-use beside::{Beside, Share};
+use beside::Beside;
 use causality::Causality;
 use cause::{Call, Cause, CauseSource};
 use counters::RunCounters;
-use forwarding::{Forwarding, Forwards};
+use forwarding::Forwarding;
 use join::{ClientEnd, JoinKey, Joins, ServerEnd};
 use span::{FinishedSpan, Subject};
 use telling::Telling;
@@ -365,89 +366,6 @@ impl<Source: CauseSource> Runs<Source> {
         }
     }
 
-    fn called(
-        &mut self,
-        begun: &Begun,
-        operation: Option<&Arc<Operation>>,
-        carried: Option<Carried>,
-        out: &mut Vec<FinishedSpan>,
-    ) {
-        let Begun {
-            request,
-            service,
-            telling,
-            cause,
-        } = begun;
-        let pid = request.actor.pid;
-        let key = JoinKey::of(request);
-        let mut forwards = false;
-        if telling::exports_spans(request) {
-            self.exports_spans(pid, service);
-        }
-        match carried {
-            _ if *telling == Telling::Nothing => {
-                self.traces.counters.otlp_requests += 1;
-                self.traces.put(request.id, Above::Nothing, out);
-            }
-            Some(carried) => match self.forwarding.called(request, &carried) {
-                Forwards::Nothing => {
-                    self.called_with_own_span(begun, &carried);
-                    let outgoing = self.outgoing(begun, operation);
-                    self.put_call(outgoing, Above::Carried(carried), out);
-                }
-                Forwards::Of(served) if self.traces.may_hang_under(request.id, served) => {
-                    forwards = true;
-                    let outgoing = self.outgoing(begun, operation);
-                    self.put_call(outgoing, Above::Span(served.into()), out);
-                }
-                // The span that all of them hang under is the nearest that is certain.
-                Forwards::Of(_) | Forwards::OfSeveral => {
-                    forwards = true;
-                    self.traces.counters.causes_unknown += 1;
-                    let outgoing = self.outgoing(begun, operation);
-                    self.put_call(outgoing, Above::Carried(carried), out);
-                }
-            },
-            None if self.beside.share(pid, service) == Share::Nothing => {
-                self.leave_to_sdk(request.id);
-                let outgoing = self.outgoing(begun, operation);
-                self.caused(outgoing, *cause, out);
-            }
-            None => {
-                let outgoing = self.outgoing(begun, operation);
-                match cause {
-                    // Somebody may have responded since.
-                    Cause::NotYet => self.ask(outgoing, out),
-                    cause => self.caused(outgoing, *cause, out),
-                }
-            }
-        }
-        let client = ClientEnd {
-            id: request.id,
-            forwards,
-        };
-        if let Some(server) = self.joins.client_began(key, client) {
-            self.join(client, server, out);
-        }
-    }
-
-    fn outgoing(&self, begun: &Begun, operation: Option<&Arc<Operation>>) -> Outgoing {
-        let Begun {
-            request, service, ..
-        } = begun;
-        let share = self.beside.share(request.actor.pid, service);
-        Outgoing::request(request, operation, share.has_meaning())
-    }
-
-    /// Gives a call its place: in the run of what caused it, if that is one.
-    fn put_call(&mut self, outgoing: Outgoing, above: Above, out: &mut Vec<FinishedSpan>) {
-        let (agents, mut tracing) = self.agents(out);
-        match above {
-            Above::Span(SpanKey::Exchange(by)) => agents.caused(outgoing, by, &mut tracing),
-            above => agents.alone(&outgoing, above, &mut tracing),
-        }
-    }
-
     fn ended(&mut self, exchange: Arc<Exchange>, out: &mut Vec<FinishedSpan>) {
         let id = exchange.request.id;
         let pid = exchange.request.actor.pid;
@@ -518,49 +436,6 @@ impl<Source: CauseSource> Runs<Source> {
         self.traces.put(server.id, above, out);
     }
 
-    /// Asks the source for the cause of a call.
-    fn ask(&mut self, outgoing: Outgoing, out: &mut Vec<FinishedSpan>) {
-        let cause = self.source.cause(&outgoing.call);
-        self.caused(outgoing, cause, out);
-    }
-
-    /// Puts a call where its cause says.
-    fn caused(&mut self, outgoing: Outgoing, cause: Cause, out: &mut Vec<FinishedSpan>) {
-        let id = outgoing.id();
-        let above = match cause {
-            Cause::Known(by) if self.traces.may_hang_under(id, by) => Above::Span(by.into()),
-            Cause::Known(_) | Cause::Unknown => {
-                self.traces.counters.causes_unknown += 1;
-                Above::Nothing
-            }
-            Cause::Nothing => {
-                self.traces.counters.calls_without_request += 1;
-                Above::Nothing
-            }
-            Cause::NotYet => {
-                if !self.asking.contains_key(&id) {
-                    let until = self.now.saturating_add(CAUSE_WAIT);
-                    self.asking.insert(id, (outgoing, until));
-                }
-                if self.asking.len() > self.limits.waiting {
-                    self.give_up_oldest_call(out);
-                }
-                return;
-            }
-        };
-        self.asking.remove(&id);
-        self.put_call(outgoing, above, out);
-    }
-
-    /// A request of this process is responded to, or over: what caused its calls may be known now.
-    fn ask_again(&mut self, pid: Pid, out: &mut Vec<FinishedSpan>) {
-        let calls = self.asking.values().map(|(outgoing, _)| outgoing);
-        let calls = calls.filter(|outgoing| outgoing.call.actor.pid == pid);
-        for outgoing in calls.cloned().collect::<Vec<_>>() {
-            self.ask(outgoing, out);
-        }
-    }
-
     /// Makes room for one more exchange: forgets what is over, then lets nobody wait, then forgets
     /// what goes on.
     fn make_room(&mut self, out: &mut Vec<FinishedSpan>) {
@@ -574,13 +449,6 @@ impl<Source: CauseSource> Runs<Source> {
                 let (agents, mut tracing) = self.agents(out);
                 agents.forget(id, &mut tracing);
             }
-        }
-    }
-
-    fn give_up_oldest_call(&mut self, out: &mut Vec<FinishedSpan>) {
-        if let Some((_, (outgoing, _))) = self.asking.pop_front() {
-            self.traces.counters.causes_given_up += 1;
-            self.put_call(outgoing, Above::Nothing, out);
         }
     }
 }

@@ -195,6 +195,13 @@ impl Traces {
         key
     }
 
+    /// Spans that are known.
+    #[cfg(test)]
+    #[must_use]
+    pub fn kept(&self) -> usize {
+        self.spans.len() + self.clocks.len()
+    }
+
     /// Spans that were made so far.
     #[cfg(test)]
     #[must_use]

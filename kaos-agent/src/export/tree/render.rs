@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
+use std::time::Duration;
 
 use owo_colors::{OwoColorize, Style as Colour};
 
@@ -9,8 +10,17 @@ use super::{Details, Style, TreeSpan, TreeStatus};
 
 /// Attributes that stand in a span's line, in this order: of each group the first that the span has.
 /// The status code is shown by its value alone.
-const LINE_ATTRIBUTES: [&[&str]; 2] = [&["url.full", "url.path"], &["error.type"]];
+const LINE_ATTRIBUTES: [&[&str]; 3] = [
+    &["gen_ai.request.model"],
+    &["url.full", "url.path"],
+    &["error.type"],
+];
 const STATUS_CODE: &str = "http.response.status_code";
+/// Shown together, as `tokens=12/34`.
+const INPUT_TOKENS: &str = "gen_ai.usage.input_tokens";
+const OUTPUT_TOKENS: &str = "gen_ai.usage.output_tokens";
+/// Shown as `first=56ms`.
+const TIME_TO_FIRST: &str = "gen_ai.response.time_to_first_chunk";
 
 /// Spans below this are shown as `…`: no real trace is so deep, and the recursion has an end.
 const MAX_DEPTH: usize = 64;
@@ -138,6 +148,7 @@ impl<'spans> Tree<'spans> {
         parts.push(self.paint(&took, Colour::new().yellow()));
         parts.push(self.paint(&format!("+{offset}"), Colour::new().dimmed()));
         if self.style.details == Details::Line {
+            parts.extend(model_numbers(span).map(|text| self.paint(&text, Colour::new().green())));
             let named = LINE_ATTRIBUTES.iter().filter_map(|group| {
                 group
                     .iter()
@@ -169,6 +180,26 @@ impl<'spans> Tree<'spans> {
     fn is_child_of_unknown(&self, span: &TreeSpan) -> bool {
         !span.parent_span_id.is_empty() && !self.children.contains_key(span.parent_span_id.as_str())
     }
+}
+
+/// What a model call took and gave: tokens in and out, and the time to the first of them.
+fn model_numbers(span: &TreeSpan) -> impl Iterator<Item = String> {
+    let tokens = match (
+        attribute(span, INPUT_TOKENS),
+        attribute(span, OUTPUT_TOKENS),
+    ) {
+        (None, None) => None,
+        (input, output) => Some(format!(
+            "tokens={}/{}",
+            input.unwrap_or("?"),
+            output.unwrap_or("?")
+        )),
+    };
+    let first = attribute(span, TIME_TO_FIRST)
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds.parse().ok()?).ok())
+        .and_then(|time| u64::try_from(time.as_nanos()).ok())
+        .map(|nanos| format!("first={}", duration(nanos)));
+    tokens.into_iter().chain(first)
 }
 
 fn attribute<'span>(span: &'span TreeSpan, wanted: &str) -> Option<&'span str> {

@@ -65,6 +65,24 @@ fn trees_read_well() {
 }
 
 #[test]
+fn model_calls_tell_their_tokens() {
+    let mut call = span(1, "a", "", "agent", "CLIENT", (0, 100));
+    call.name = "model.inference".to_owned();
+    for (key, value) in [
+        ("gen_ai.usage.input_tokens", "120"),
+        ("gen_ai.usage.output_tokens", "34"),
+        ("gen_ai.response.time_to_first_chunk", "0.0563"),
+        ("gen_ai.request.model", "gpt"),
+    ] {
+        call.attributes.push((key.to_owned(), value.to_owned()));
+    }
+    insta::assert_snapshot!(render(&[call], PLAIN), @r"
+    trace 00000000000000000000000000000001  1 span  100.0ms
+    └─ agent CLIENT model.inference 200 OK 100.0ms +0µs tokens=120/34 first=56.3ms gen_ai.request.model=gpt url.path=/a
+    ");
+}
+
+#[test]
 fn all_attributes_stand_below_their_span() {
     let style = Style {
         details: Details::All,

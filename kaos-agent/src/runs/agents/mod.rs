@@ -19,9 +19,11 @@
 mod asked;
 mod call;
 mod destinations;
+mod recognise;
 mod run;
 mod tools;
 mod tracing;
+mod upstream;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -32,12 +34,13 @@ use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 pub use self::call::Outgoing;
 use self::call::{Kind, called_tool, is_chat};
 use self::destinations::{Destination, Destinations, name_by_host, tool_server};
+use self::recognise::{does_more, part_alone};
 use self::run::Run;
 use self::tools::{ToolCall, Tools};
 pub use self::tracing::Tracing;
+use self::upstream::Upstream;
 use crate::capture::event::Pid;
 use crate::exchanges::exchange::{ConnectFailure, Exchange, ExchangeId, Request, Role};
-use crate::exchanges::llm::ModelRequest;
 use crate::exchanges::meaning::Operation;
 use crate::exchanges::rpc::a2a::A2aKind;
 use crate::identity::service::Service;
@@ -91,16 +94,14 @@ enum Work {
     Run(Box<Run>),
 }
 
-/// The latest call that a model's server made upstream.
-#[derive(Debug, Default)]
-struct Upstream {
-    latest: Option<ExchangeId>,
-    model: Option<String>,
-    has_failed: bool,
-    resends: u32,
-}
-
 impl Agents {
+    /// Requests and calls that are remembered.
+    #[cfg(test)]
+    #[must_use]
+    pub fn kept(&self) -> usize {
+        self.served.len() + self.calls.len() + self.alone.len() + self.answered.len()
+    }
+
     /// A request is served, and what it asks for is known. Decides what it is.
     pub fn served(
         &mut self,
@@ -436,84 +437,5 @@ impl Agents {
             Some(Operation::A2a(_) | Operation::AgentCard) | None => return,
         };
         self.destinations.learn(request.endpoints, destination);
-    }
-}
-
-impl Upstream {
-    /// A call is made. Returns how many calls of the same model before it failed.
-    fn call(&mut self, id: ExchangeId, model: Option<String>) -> u32 {
-        self.resends = if self.has_failed && self.model == model {
-            self.resends + 1
-        } else {
-            0
-        };
-        self.latest = Some(id);
-        self.model = model;
-        self.has_failed = false;
-        self.resends
-    }
-}
-
-/// Does a process do more for a chat request than to pass it on to a model?
-fn does_more(
-    outgoing: &Outgoing,
-    kind: &Kind,
-    served: &Operation,
-    before: &[Outgoing],
-    tracing: &Tracing<'_>,
-) -> bool {
-    match kind {
-        Kind::Tool { .. } | Kind::Session(_) | Kind::Delegation { .. } => true,
-        Kind::OtherModel | Kind::ToolsUnreached | Kind::Plain => false,
-        Kind::Model => {
-            let (Some(call), Operation::Model(served)) = (outgoing.model(), served) else {
-                return false;
-            };
-            asks_more(call, served) || before.iter().any(|call| is_answered(call, tracing))
-        }
-    }
-}
-
-/// A question of its own: with more messages, or with tools to choose from.
-fn asks_more(call: &ModelRequest, served: &ModelRequest) -> bool {
-    call.messages > served.messages || served.tools.is_empty() && !call.tools.is_empty()
-}
-
-/// A model has answered this call, so that there is no reason to ask again.
-fn is_answered(outgoing: &Outgoing, tracing: &Tracing<'_>) -> bool {
-    let is_model = outgoing.model().is_some_and(|model| is_chat(model.api));
-    is_model
-        && match tracing.traces.held(outgoing.id()) {
-            Some(Subject::Exchange(exchange)) => {
-                Verdict::of_model_call(exchange) == Verdict::Succeeded
-            }
-            _ => false,
-        }
-}
-
-/// What a call is that belongs to no run.
-fn part_alone(outgoing: &Outgoing, kind: &Kind, service: &Service, in_agent: bool) -> Part {
-    match kind {
-        Kind::Model | Kind::OtherModel => Part::Model(ModelPart {
-            in_agent: in_agent && *kind == Kind::Model,
-            resends: 0,
-            configured_model: service.agent.model.clone(),
-        }),
-        Kind::Tool { name } => {
-            let request = outgoing.request.as_deref();
-            Part::ToolCall(ToolPart {
-                in_agent: false,
-                tool: name.clone(),
-                server: request.and_then(|request| tool_server(request, &service.agent)),
-                call_id: None,
-            })
-        }
-        Kind::Delegation { target } if in_agent => Part::Delegation {
-            target: target.clone().unwrap_or_else(|| outgoing.name_by_host()),
-        },
-        Kind::Delegation { .. } if outgoing.model().is_some() => Part::Model(ModelPart::default()),
-        Kind::Delegation { .. } | Kind::Session(_) | Kind::ToolsUnreached | Kind::Plain => {
-            Part::Http
-        }
     }
 }

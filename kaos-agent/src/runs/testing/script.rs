@@ -49,6 +49,7 @@ use crate::runs::counters::RunCounters;
 use crate::runs::ids::Ids;
 use crate::runs::part::Part;
 use crate::runs::span::{FinishedSpan, Subject};
+use crate::runs::traces::REMEMBERED_FOR;
 use crate::runs::verdict::Verdict;
 use crate::runs::{Limits, Runs};
 use crate::time::{Nanos, WallOffset};
@@ -64,6 +65,8 @@ pub struct Outcome {
     /// Names of the spans in the order in which they were handed on.
     pub order: Vec<String>,
     pub counters: RunCounters,
+    /// What is still kept long after the end.
+    pub kept: usize,
 }
 
 /// Runs a script to its end.
@@ -122,6 +125,11 @@ pub fn run_with<S: CauseSource>(script: &str, limits: Limits, source: S) -> Outc
         lines: stage.finished.iter().map(|span| stage.line(span)).collect(),
         order,
         counters: *stage.runs.counters(),
+        kept: {
+            let much_later = stage.now + 2 * REMEMBERED_FOR;
+            stage.runs.tick(much_later, &mut stage.finished);
+            stage.runs.traces.kept() + stage.runs.agents.kept() + stage.runs.asking.len()
+        },
     }
 }
 
