@@ -4,6 +4,10 @@
 # Reach it with in.sh: `in.sh kubectl get nodes`, `in.sh helm ls`, `in.sh curl http://POD`. Nothing of it is visible outside the namespace.
 set -eu
 . "$(dirname "$0")/lib.sh"
+# stop.sh ends all pods below these cgroups: none of them may be another's.
+[ -e /run/netns/$NS ] || for d in /sys/fs/cgroup/kubepods /sys/fs/cgroup/*/kubepods; do
+  [ ! -d $d ] || { echo "another Kubernetes runs on this machine: $d"; exit 1; }
+done
 if [ "${INSIDE:-}" != 1 ]; then ip netns list | grep -qw "$NS" || ip netns add "$NS"; INSIDE=1 exec nsenter --net=/run/netns/$NS "$0" "$@"; fi
 ip link set lo up
 export BIND=$NIP KUBECONFIG=$PKI/admin.kubeconfig
