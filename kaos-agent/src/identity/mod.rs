@@ -23,11 +23,9 @@ mod pods;
 pub mod service;
 mod variables;
 
-/// `host.name` of this machine. In a pod the kernel's name is the pod's own; the node's is in
-/// `NODE_NAME`, as for `run --kubernetes`.
+/// `host.name` of this machine.
 #[must_use]
 pub fn host_name() -> Option<String> {
-    let node = std::env::var("NODE_NAME").ok();
-    let name = node.or_else(|| std::fs::read_to_string("/proc/sys/kernel/hostname").ok())?;
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
     Some(name.trim_end().to_owned()).filter(|name| !name.is_empty())
 }
