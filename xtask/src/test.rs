@@ -10,12 +10,13 @@ use std::process::{Command, ExitCode, Stdio};
 use anyhow::{Context as _, Result};
 
 use self::summary::Summary;
-use crate::{command, paths, setup, toolchain};
+use crate::{command, e2e, paths, setup, toolchain};
 
 /// `cargo xtask test`
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// Take the time to try sixteen times as many cases in property tests.
+    /// Take the time to try sixteen times as many cases in property tests, and the chart on a real
+    /// Kubernetes node.
     #[arg(long)]
     all: bool,
     /// Run only tests whose name contains this.
@@ -65,6 +66,19 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     } else {
         println!("test: cluster tier skipped: no control plane; type: cargo xtask setup --cluster");
         summary.skip_cluster_tier();
+    }
+
+    let reason = match options.all {
+        true => e2e::why_not()?,
+        false => Some("it takes minutes; type: cargo xtask e2e"),
+    };
+    if let Some(reason) = reason {
+        println!("test: node tier skipped: {reason}");
+        summary.skip(e2e::NAME, reason);
+    } else {
+        println!("test: node tier (the chart on a real Kubernetes node)");
+        let outcome = if e2e::passes(false)? { "ok" } else { "FAILED" };
+        summary.read(&format!("test {} ... {outcome}", e2e::NAME));
     }
 
     summary.report();

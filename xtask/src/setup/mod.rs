@@ -17,11 +17,11 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-pub use self::cluster::is_there as cluster_is_there;
+pub use self::cluster::{is_there as cluster_is_there, node_is_there};
 use self::machine::Machine;
 pub use self::root::{is_root, prefix as root_prefix};
-pub use self::steps::bpf_linker;
 use self::steps::{Action, STEPS, Step};
+pub use self::steps::{bpf_linker, python};
 
 /// `cargo xtask setup`
 #[derive(Debug, clap::Args)]
@@ -35,6 +35,9 @@ pub struct Options {
     /// Also build Ollama, for the test of a real model server (minutes).
     #[arg(long)]
     ollama: bool,
+    /// Also bring what a whole Kubernetes node needs, for `cargo xtask e2e` (more minutes).
+    #[arg(long)]
+    node: bool,
 }
 
 /// How a step went.
@@ -49,10 +52,13 @@ enum Outcome {
 /// # Errors
 /// The machine cannot be looked at: no `rustc`, no home directory.
 pub fn run(options: &Options) -> Result<ExitCode> {
-    let more = cluster::STEPS
-        .iter()
-        .filter(|_| options.cluster)
-        .chain([&ollama::STEP].into_iter().filter(|_| options.ollama));
+    let more = [
+        (cluster::STEPS, options.cluster || options.node),
+        (cluster::NODE_STEPS, options.node),
+        (ollama::STEPS, options.ollama),
+    ];
+    let more = more.into_iter().filter(|(_, is_wanted)| *is_wanted);
+    let more = more.flat_map(|(steps, _)| steps);
     Ok(match steps(options.check, more)? {
         0 => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,

@@ -61,6 +61,11 @@ impl Summary {
         self.skipped.extend::<Vec<String>>(skipped);
     }
 
+    /// A test that is none of cargo's was not started, for this reason.
+    pub fn skip(&mut self, name: &str, reason: &str) {
+        self.skipped.push(format!("{name}: {reason}"));
+    }
+
     /// A test found at run time that it cannot run here, and passed without doing anything.
     pub fn skipped_itself(&mut self, what: &str) {
         self.idle += 1;
