@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 
 use crate::DEADLINE;
+use crate::process::Process;
 use crate::workloads::Server;
 
 /// Span id of the user's own span, of which nobody is told.
@@ -106,6 +107,17 @@ pub fn ask(agent: &Server, question: &Question) -> Answer {
             whole_text(body)
         },
     }
+}
+
+/// Asks as a user who may leave before the answer is complete: by being dropped.
+#[must_use]
+pub fn ask_and_stay(agent: &Server, question: &Question) -> Process {
+    let mut command = Command::new("curl");
+    command
+        .args(["--silent", "--no-buffer", "--data-binary", &question.body()])
+        .args(["--header", "content-type: application/json"])
+        .arg(agent.url("/v1/chat/completions"));
+    Process::spawn("the user", &mut command)
 }
 
 /// The text of a chat completion; the body as it is where it is none.

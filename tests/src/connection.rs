@@ -4,7 +4,6 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 
 use crate::DEADLINE;
-use crate::chat::Question;
 use crate::workloads::Server;
 
 /// One kept connection to a server.
@@ -42,27 +41,14 @@ impl Connection {
     /// # Panics
     /// The connection is broken.
     pub fn send(&mut self, method: &str, path: &str, body: &str) {
-        self.send_with(method, path, "", body);
-    }
-
-    fn send_with(&mut self, method: &str, path: &str, headers: &str, body: &str) {
         let length = body.len();
         let request = format!(
-            "{method} {path} HTTP/1.1\r\nhost: test\r\ncontent-length: {length}\r\n{headers}\r\n{body}"
+            "{method} {path} HTTP/1.1\r\nhost: test\r\ncontent-length: {length}\r\n\r\n{body}"
         );
         self.stream
             .get_mut()
             .write_all(request.as_bytes())
             .expect("the connection holds");
-    }
-
-    /// Asks an agent for a chat completion.
-    ///
-    /// # Panics
-    /// As [`send`](Self::send).
-    pub fn ask(&mut self, question: &Question) {
-        let (path, json) = ("/v1/chat/completions", "content-type: application/json\r\n");
-        self.send_with("POST", path, json, &question.body());
     }
 
     /// Reads a response with a `content-length`. Returns "STATUS BYTES".

@@ -1,8 +1,7 @@
 //! What goes wrong around an agent, and the tree that each of it gives.
 
 use kaos_tests::agent::Agent;
-use kaos_tests::chat::{Question, ask};
-use kaos_tests::connection::Connection;
+use kaos_tests::chat::{Question, ask, ask_and_stay};
 use kaos_tests::process::free_port;
 use kaos_tests::received::Span;
 use kaos_tests::receiver::Receiver;
@@ -167,15 +166,13 @@ fn a_user_that_leaves_and_an_agent_that_is_killed() {
         let call = json!({"call": {"add": {"a": 1, "b": 2}}});
         Question::new(json!([call, {"say": text, "hold": true}]))
     };
-    let mut leaves = Connection::open(&supervisor);
-    leaves.ask(&question("one").streamed());
+    let leaves = ask_and_stay(&supervisor, &question("one").streamed());
     holding("one");
     drop(leaves);
     receiver.wait_for("the end of the first run", |spans| {
         ended(spans, "supervisor") == 1
     });
-    let mut stays = Connection::open(&supervisor);
-    stays.ask(&question("two"));
+    let _stays = ask_and_stay(&supervisor, &question("two"));
     holding("two");
     supervisor.process.kill();
     receiver.wait_for("the end of the second run", |spans| {

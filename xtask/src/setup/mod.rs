@@ -32,12 +32,12 @@ pub struct Options {
     /// Also build a Kubernetes control plane and helm, for the tests of the operator (minutes).
     #[arg(long)]
     cluster: bool,
-    /// Also bring what a whole Kubernetes node needs, for `cargo xtask e2e` (more minutes).
-    #[arg(long)]
-    node: bool,
     /// Also build Ollama, for the test of a real model server (minutes).
     #[arg(long)]
     ollama: bool,
+    /// Also bring what a whole Kubernetes node needs, for `cargo xtask e2e` (more minutes).
+    #[arg(long)]
+    node: bool,
 }
 
 /// How a step went.
@@ -52,12 +52,13 @@ enum Outcome {
 /// # Errors
 /// The machine cannot be looked at: no `rustc`, no home directory.
 pub fn run(options: &Options) -> Result<ExitCode> {
-    let cluster = options.cluster || options.node;
-    let more = cluster::STEPS
-        .iter()
-        .filter(|_| cluster)
-        .chain(cluster::NODE_STEPS.iter().filter(|_| options.node))
-        .chain([&ollama::STEP].into_iter().filter(|_| options.ollama));
+    let more = [
+        (cluster::STEPS, options.cluster || options.node),
+        (cluster::NODE_STEPS, options.node),
+        (ollama::STEPS, options.ollama),
+    ];
+    let more = more.into_iter().filter(|(_, is_wanted)| *is_wanted);
+    let more = more.flat_map(|(steps, _)| steps);
     Ok(match steps(options.check, more)? {
         0 => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,

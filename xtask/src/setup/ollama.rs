@@ -15,7 +15,7 @@ use crate::paths;
 const VERSION: &str = "0.6.8";
 
 /// The step. It takes minutes.
-pub const STEP: Step = Step {
+pub const STEPS: &[Step] = &[Step {
     name: "ollama",
     what: "a real model server",
     missing: |machine| {
@@ -27,7 +27,7 @@ pub const STEP: Step = Step {
             .collect()
     },
     action: Action::User(build),
-};
+}];
 
 /// The built program, where it is there.
 ///
