@@ -5,8 +5,10 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use kaos_agent::capture::event::{ConnectionChange, Direction, Endpoints, Event, SocketId};
+use kaos_agent::capture::front_end::FrontEnd as _;
 use kaos_agent::capture::uprobes::file::executable_mappings;
 use kaos_agent::capture::uprobes::inspect;
 use kaos_agent::capture::uprobes::links::Attachment;
@@ -81,8 +83,17 @@ fn both_ends_are_seen(settings: CaptureSettings) {
     let mut live = live_with(of_pid(python.pid()), settings);
     // The library is loaded while we watch.
     prepare(&mut python, directory.path());
-    exchange(&mut python);
     let mut seen = Seen::default();
+    let start = Instant::now();
+    while counter(&live, "uprobes.probed_files") == 0 {
+        live.read(1024, &mut seen.events);
+        assert!(
+            start.elapsed() < Duration::from_secs(60),
+            "it is not probed"
+        );
+        live.wait();
+    }
+    exchange(&mut python);
     seen.until(&mut live, "four messages", |seen| {
         seen.data().filter(|data| data.socket.is_tls()).count() >= 4
     });
@@ -179,7 +190,6 @@ fn connections_that_were_open_before_go_on() {
     });
     for data in seen.data().filter(|data| data.socket.is_tls()) {
         assert!(!data.stream_start, "{data:?}");
-        assert!(matches!(data.endpoints, Endpoints::Tcp { .. }), "{data:?}");
     }
 }
 
@@ -286,7 +296,7 @@ fn a_library_that_lies_harms_nobody() {
         r#"
         #include <stddef.h>
         #include <stdio.h>
-        #define N __attribute__((noinline, used))
+        #define N __attribute__((noipa))
         N void *SSL_new(void *context) { return context; }
         N void SSL_free(void *ssl) { asm volatile("" :: "r"(ssl)); }
         N int SSL_read(void *ssl, void *buffer, int length) { return length; }

@@ -74,9 +74,12 @@ pub fn capture(
     let mut tid = operation.task.tid;
     // SAFETY: `tid` outlives the call, and `step` takes what is passed.
     unsafe { bpf_loop(MOST_STEPS, step as *mut c_void, (&raw mut tid).cast(), 0) };
-    let Walk { offset, total, .. } = call.walk;
-    if offset < total {
-        gap(call, total - offset);
+    // Looked up again: `step` has changed it behind the reference that we hold.
+    if let Some(call) = calls::find(operation.task.tid) {
+        let Walk { offset, total, .. } = call.walk;
+        if offset < total {
+            gap(call, total - offset);
+        }
     }
 }
 
