@@ -62,12 +62,12 @@ fn replay(events: &[Event]) -> Vec<Signal> {
     signals
 }
 
-/// Spans as trees with all their attributes, then the histograms with their sums. Traces are
+/// Spans as trees with all their attributes, then the measurements with their sums. Traces are
 /// numbered: their ids say nothing to a reader.
 fn text(signals: &[Signal]) -> String {
     let mut numbers = BTreeMap::new();
     let mut spans = Vec::new();
-    let mut histograms: BTreeMap<String, (usize, f64)> = BTreeMap::new();
+    let mut measurements: BTreeMap<String, (usize, f64)> = BTreeMap::new();
     for signal in signals {
         match signal {
             Signal::Span { service, span } => {
@@ -78,7 +78,7 @@ fn text(signals: &[Signal]) -> String {
             }
             Signal::Measurement {
                 service,
-                histogram,
+                instrument,
                 value,
                 attributes,
             } => {
@@ -90,10 +90,10 @@ fn text(signals: &[Signal]) -> String {
                 let series = format!(
                     "{} {} {{{}}}",
                     service.name,
-                    histogram.name,
+                    instrument.name,
                     labels.join(", ")
                 );
-                let (count, sum) = histograms.entry(series).or_default();
+                let (count, sum) = measurements.entry(series).or_default();
                 *count += 1;
                 *sum += value;
             }
@@ -104,7 +104,7 @@ fn text(signals: &[Signal]) -> String {
         details: Details::All,
     };
     let mut text = render(&spans, style);
-    for (series, (count, sum)) in histograms {
+    for (series, (count, sum)) in measurements {
         text += &format!("{series}: {count} times, {sum:.6} in all\n");
     }
     text

@@ -22,7 +22,24 @@ impl Agent {
     /// It does not get ready.
     #[must_use]
     pub fn start(arguments: &[&str]) -> Self {
-        let mut command = Command::new(executable());
+        Self::start_by(Command::new(executable()), arguments)
+    }
+
+    /// Starts it with exactly the capabilities that it is documented to need.
+    ///
+    /// # Panics
+    /// It does not get ready.
+    #[must_use]
+    pub fn start_with_few_capabilities(arguments: &[&str]) -> Self {
+        let mut command = Command::new("setpriv");
+        command
+            .arg("--bounding-set=-all,+bpf,+perfmon,+sys_ptrace,+dac_read_search,+checkpoint_restore")
+            .arg("--inh-caps=-all")
+            .arg(executable());
+        Self::start_by(command, arguments)
+    }
+
+    fn start_by(mut command: Command, arguments: &[&str]) -> Self {
         command.arg("run").arg("--stats=json").args(arguments);
         // The agent's own environment is its fallback; a test says all that matters itself.
         for (name, _) in env::vars_os() {

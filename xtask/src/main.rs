@@ -8,6 +8,8 @@ mod build_ebpf;
 mod command;
 mod crds;
 mod demo;
+mod e2e;
+mod images;
 mod lint;
 mod paths;
 mod setup;
@@ -34,6 +36,10 @@ enum Command {
     Bench(bench::Options),
     /// Write the custom resource definitions into the chart.
     Crds(crds::Options),
+    /// Make images of the operator and the node agent from the local build.
+    Images(images::Options),
+    /// Install the chart on a real single-node Kubernetes, and look at what is told of KAOS's resources.
+    E2e(e2e::Options),
     /// Check formatting, clippy, licences, advisories and file lengths.
     Lint,
     /// Run cargo with what compilers before 1.98 need for this workspace.
@@ -48,6 +54,8 @@ fn main() -> ExitCode {
         Command::Test(options) => test::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Crds(options) => crds::run(&options),
+        Command::Images(options) => images::run(&options),
+        Command::E2e(options) => e2e::run(&options),
         Command::Lint => lint::run(),
         Command::Cargo(options) => toolchain::run(&options),
     };

@@ -10,12 +10,13 @@ use std::process::{Command, ExitCode, Stdio};
 use anyhow::{Context as _, Result};
 
 use self::summary::Summary;
-use crate::{command, paths, setup, toolchain};
+use crate::{command, e2e, paths, setup, toolchain};
 
 /// `cargo xtask test`
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// Take the time to try sixteen times as many cases in property tests.
+    /// Take the time to try sixteen times as many cases in property tests, and the chart on a real
+    /// Kubernetes node.
     #[arg(long)]
     all: bool,
     /// Run only tests whose name contains this.
@@ -40,7 +41,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         plain.env("PROPTEST_CASES", MANY_CASES);
     }
     plain.arg("--").arg("--format=pretty").args(&options.filter);
-    run_tier(&mut plain, &mut summary)?;
+    run_tests(&mut plain, &mut summary)?;
 
     match why_no_kernel_tier() {
         None => {
@@ -55,14 +56,29 @@ pub fn run(options: &Options) -> Result<ExitCode> {
 
     if setup::cluster_is_there()? {
         println!("test: cluster tier (the operator on a real API server)");
-        let mut cluster = toolchain::cargo(&["test", "--package=kaos-operator", "--test=cluster"])?;
-        // Serially: each test has a control plane of its own.
-        cluster.args(["--", "--format=pretty", "--ignored", "--test-threads=1"]);
-        cluster.args(&options.filter);
-        run_tier(&mut cluster, &mut summary)?;
+        run_tier(&options.filter, &mut summary, || {
+            let package = ["test", "--package=kaos-operator", "--test=cluster"];
+            let mut cluster = toolchain::cargo(&package)?;
+            // Serially: each test has a control plane of its own.
+            cluster.args(["--", "--format=pretty", "--ignored", "--test-threads=1"]);
+            Ok(cluster)
+        })?;
     } else {
         println!("test: cluster tier skipped: no control plane; type: cargo xtask setup --cluster");
         summary.skip_cluster_tier();
+    }
+
+    let reason = match options.all {
+        true => e2e::why_not()?,
+        false => Some("it takes minutes; type: cargo xtask e2e"),
+    };
+    if let Some(reason) = reason {
+        println!("test: node tier skipped: {reason}");
+        summary.skip(e2e::NAME, reason);
+    } else {
+        println!("test: node tier (the chart on a real Kubernetes node)");
+        let outcome = if e2e::passes(false)? { "ok" } else { "FAILED" };
+        summary.read(&format!("test {} ... {outcome}", e2e::NAME));
     }
 
     summary.report();
@@ -89,24 +105,25 @@ fn kernel_tier(options: &Options, summary: &mut Summary) -> Result<()> {
     ])?)?;
     let skips = paths::target().join("skipped-tests");
     std::fs::write(&skips, "").with_context(|| format!("cannot write {}", skips.display()))?;
-    let mut kernel =
-        toolchain::cargo(&["test", "--workspace", "--exclude=kaos-operator", "--tests"])?;
-    for variable in setup::variables()? {
-        if let Some((name, value)) = variable.split_once('=') {
-            kernel.env(name, value);
+    run_tier(&options.filter, summary, || {
+        let mut kernel =
+            toolchain::cargo(&["test", "--workspace", "--exclude=kaos-operator", "--tests"])?;
+        for variable in setup::variables()? {
+            if let Some((name, value)) = variable.split_once('=') {
+                kernel.env(name, value);
+            }
         }
-    }
-    kernel.env("KAOS_TEST_SKIPS", &skips);
-    // Serially: each test attaches to the whole kernel and loads the machine.
-    kernel.args([
-        "--no-fail-fast",
-        "--",
-        "--format=pretty",
-        "--ignored",
-        "--test-threads=1",
-    ]);
-    kernel.args(&options.filter);
-    run_tier(&mut kernel, summary)?;
+        kernel.env("KAOS_TEST_SKIPS", &skips);
+        // Serially: each test attaches to the whole kernel and loads the machine.
+        kernel.args([
+            "--no-fail-fast",
+            "--",
+            "--format=pretty",
+            "--ignored",
+            "--test-threads=1",
+        ]);
+        Ok(kernel)
+    })?;
     let skipped = std::fs::read_to_string(&skips)
         .with_context(|| format!("cannot read {}", skips.display()))?;
     for line in skipped.lines() {
@@ -115,8 +132,30 @@ fn kernel_tier(options: &Options, summary: &mut Summary) -> Result<()> {
     Ok(())
 }
 
+/// Failed tests of a tier that are tried again: more than a few are no accident.
+const MOST_RETRIED: usize = 3;
+
+/// Runs a tier whose tests depend on the timing of real processes on a shared machine. Those that
+/// fail run once more, by themselves; one that passes then is told as flaky.
+fn run_tier(
+    filter: &Option<String>,
+    summary: &mut Summary,
+    tests: impl Fn() -> Result<Command>,
+) -> Result<()> {
+    let before = summary.failed();
+    run_tests(tests()?.args(filter), summary)?;
+    let failed = summary.failed_since(before).to_vec();
+    if (1..=MOST_RETRIED).contains(&failed.len()) {
+        println!("test: once more, by themselves: {}", failed.join(" "));
+        let mut again = Summary::default();
+        run_tests(tests()?.arg("--exact").args(&failed), &mut again)?;
+        summary.tried_again(&again);
+    }
+    Ok(())
+}
+
 /// Runs a `cargo test`, shows what it says, and counts.
-fn run_tier(tests: &mut Command, summary: &mut Summary) -> Result<()> {
+fn run_tests(tests: &mut Command, summary: &mut Summary) -> Result<()> {
     let mut child = tests
         .stdout(Stdio::piped())
         .spawn()

@@ -130,6 +130,8 @@ impl Live {
             counters: ReaderCounters::default(),
         };
         live.select_running()?;
+        // What runs in them is known when we say that we are ready.
+        live.pythons.look(&mut live.kernel, Instant::now());
         Ok((live, attached))
     }
 

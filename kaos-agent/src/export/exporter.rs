@@ -78,12 +78,12 @@ impl Exporter {
             (
                 Signal::Measurement {
                     service,
-                    histogram,
+                    instrument,
                     value,
                     attributes,
                 },
                 Route::Otlp(routes),
-            ) => routes.record(&service, histogram, value, &attributes),
+            ) => routes.record(&service, instrument, value, &attributes),
         }
     }
 

@@ -1,17 +1,17 @@
-//! The histograms of one service, and the task that exports them.
+//! The instruments of one service, and the task that exports them.
 
 use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use opentelemetry::metrics::{Histogram as Instrument, Meter, MeterProvider as _};
+use opentelemetry::metrics::{Counter, Histogram, Meter, MeterProvider as _};
 use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::reader::MetricReader;
 use opentelemetry_sdk::metrics::{
-    InstrumentKind, ManualReader, Pipeline, SdkMeterProvider, Temporality,
+    InstrumentKind as SdkInstrumentKind, ManualReader, Pipeline, SdkMeterProvider, Temporality,
 };
 use rustc_hash::FxHashMap;
 use tokio::sync::watch;
@@ -21,13 +21,19 @@ use super::delivery::Delivery;
 use super::request;
 use super::tally::Tally;
 use crate::identity::service::Service;
-use crate::telemetry::Histogram;
+use crate::telemetry::instruments::{Instrument, InstrumentKind};
 
-/// Histograms of one service. The SDK aggregates them and keeps 2000 sets of attributes of each,
+/// Instruments of one service. The SDK aggregates them and keeps 2000 sets of attributes of each,
 /// further ones together under `otel.metric.overflow`.
 pub(super) struct ServiceMetrics {
     meter: Meter,
-    instruments: FxHashMap<&'static str, Instrument<f64>>,
+    instruments: FxHashMap<&'static str, Recorder>,
+}
+
+/// An instrument of the SDK.
+enum Recorder {
+    Counter(Counter<u64>),
+    Histogram(Histogram<f64>),
 }
 
 impl fmt::Debug for ServiceMetrics {
@@ -39,29 +45,58 @@ impl fmt::Debug for ServiceMetrics {
 }
 
 impl ServiceMetrics {
-    /// Records one value.
+    /// Records one value. Counters count whole ones.
     pub(super) fn record(
         &mut self,
-        histogram: &'static Histogram,
+        instrument: &'static Instrument,
         value: f64,
         attributes: &[KeyValue],
     ) {
         let Self { meter, instruments } = self;
-        instruments
-            .entry(histogram.name)
-            .or_insert_with(|| {
-                meter
-                    .f64_histogram(histogram.name)
-                    .with_unit(histogram.unit)
-                    .with_description(histogram.description)
-                    .with_boundaries(histogram.boundaries.to_vec())
-                    .build()
-            })
-            .record(value, attributes);
+        let recorder = instruments
+            .entry(instrument.name)
+            .or_insert_with(|| Recorder::new(meter, instrument));
+        match recorder {
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "a small whole number"
+            )]
+            Recorder::Counter(counter) => counter.add(value as u64, attributes),
+            Recorder::Histogram(histogram) => histogram.record(value, attributes),
+        }
     }
 }
 
-/// Reads a service's histograms every while and delivers them.
+impl Recorder {
+    fn new(meter: &Meter, instrument: &'static Instrument) -> Self {
+        let Instrument {
+            name,
+            unit,
+            description,
+            kind,
+        } = instrument;
+        match kind {
+            InstrumentKind::Counter => Self::Counter(
+                meter
+                    .u64_counter(*name)
+                    .with_unit(*unit)
+                    .with_description(*description)
+                    .build(),
+            ),
+            InstrumentKind::Histogram(boundaries) => Self::Histogram(
+                meter
+                    .f64_histogram(*name)
+                    .with_unit(*unit)
+                    .with_description(*description)
+                    .with_boundaries(boundaries.to_vec())
+                    .build(),
+            ),
+        }
+    }
+}
+
+/// Reads a service's instruments every while and delivers them.
 pub(super) struct MetricTask {
     /// When nobody has the service any more, nothing can be recorded.
     alive: Weak<Service>,
@@ -74,7 +109,7 @@ pub(super) struct MetricTask {
     tally: Tally,
 }
 
-/// Histograms of a service and the task that exports them.
+/// Instruments of a service and the task that exports them.
 pub(super) fn service_metrics(
     service: &Arc<Service>,
     delivery: Delivery,
@@ -168,7 +203,7 @@ impl MetricReader for SharedReader {
         self.0.shutdown_with_timeout(timeout)
     }
 
-    fn temporality(&self, kind: InstrumentKind) -> Temporality {
+    fn temporality(&self, kind: SdkInstrumentKind) -> Temporality {
         self.0.temporality(kind)
     }
 }

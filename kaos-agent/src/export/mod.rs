@@ -4,10 +4,10 @@
 //!   service.
 //! - **Out**: OTLP requests to each service's own destination, or text on a stream.
 //! - **Keeps**: per destination a queue, a task and a connection (services with equal destinations
-//!   share all three); per service its histograms.
+//!   share all three); per service its instruments.
 //! - **Limits**: [`MAX_DESTINATIONS`](routes::MAX_DESTINATIONS); per destination
 //!   `OTEL_BSP_MAX_QUEUE_SIZE` spans and one batch on its way, which is tried for
-//!   [`RETRY_FOR`](delivery::RETRY_FOR); per service 2000 sets of attributes of a histogram.
+//!   [`RETRY_FOR`](delivery::RETRY_FOR); per service 2000 sets of attributes of an instrument.
 //! - **Loses**: what a queue has no room for, what a collector refuses, does not take in time, or has
 //!   not taken when the agent ends (`export.spans_dropped_*`, `export.spans_rejected`).
 //!

@@ -1,4 +1,4 @@
-//! Which queue and which histograms the signals of a service go to.
+//! Which queue and which instruments the signals of a service go to.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -19,7 +19,7 @@ use super::spans::{self, SpanQueue};
 use super::tally::{ExportCounters, Tally};
 use crate::identity::identities::MAX_SERVICES;
 use crate::identity::service::{Batching, Destination, Service};
-use crate::telemetry::Histogram;
+use crate::telemetry::Instrument;
 
 /// Queues of spans at once. A node has one or two collectors; at worst each of its pods (110 by
 /// Kubernetes' default) has its own.
@@ -95,11 +95,11 @@ impl OtlpRoutes {
         }
     }
 
-    /// Adds a value to a histogram of its service, or counts why not.
+    /// Adds a value to an instrument of its service, or counts why not.
     pub(super) fn record(
         &mut self,
         service: &Arc<Service>,
-        histogram: &'static Histogram,
+        instrument: &'static Instrument,
         value: f64,
         attributes: &[KeyValue],
     ) {
@@ -114,12 +114,12 @@ impl OtlpRoutes {
             .get_mut(&address)
             .and_then(|route| route.metrics.as_mut());
         if let Some(metrics) = known {
-            metrics.record(histogram, value, attributes);
+            metrics.record(instrument, value, attributes);
             return;
         }
         match self.metrics(service, destination) {
             Some(mut metrics) => {
-                metrics.record(histogram, value, attributes);
+                metrics.record(instrument, value, attributes);
                 self.route(service).metrics = Some(metrics);
             }
             None => self.tally.count(|counters| {
@@ -172,7 +172,7 @@ impl OtlpRoutes {
         Some(queue)
     }
 
-    /// New histograms, if there is a place for them.
+    /// New instruments, if there is a place for them.
     fn metrics(
         &mut self,
         service: &Arc<Service>,

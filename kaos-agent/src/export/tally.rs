@@ -35,7 +35,7 @@ counters! {
         metric_points_rejected,
         /// Measurements of services without an endpoint.
         measurements_without_destination,
-        /// Measurements of services for whose histograms there was no place beside all others.
+        /// Measurements of services for whose instruments there was no place beside all others.
         measurements_dropped_too_many_services,
         /// Requests that were sent again.
         retries,

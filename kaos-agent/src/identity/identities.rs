@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 use rustc_hash::FxHashMap;
 use thiserror::Error;
 
+use super::agent::AgentSettings;
 use super::configuration::Configuration;
 use super::container::{container_id, pod_uid};
 use super::naming;
@@ -314,11 +315,9 @@ impl AgentDefaults {
             (true, Some(place)) => place.environment(),
             _ => &info.environment,
         };
-        let configuration = Configuration::read(
-            &mut Variables::new(Some(pid), environment, warnings),
-            &self.configuration,
-            &root,
-        );
+        let mut variables = Variables::new(Some(pid), environment, warnings);
+        let agent = AgentSettings::read(&mut variables);
+        let configuration = Configuration::read(&mut variables, &self.configuration, &root);
         let name = configuration
             .service_name
             .or_else(|| place?.service_name().map(str::to_owned))
@@ -355,6 +354,7 @@ impl AgentDefaults {
                 .http_client_spans
                 .unwrap_or(http_spans_by_default),
             excluded_urls: configuration.excluded_urls,
+            agent,
             beside_sdk,
         }
     }

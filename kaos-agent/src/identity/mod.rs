@@ -12,6 +12,7 @@
 //! - **Loses**: processes beyond those limits, which are then not told, and what is known of pods
 //!   beyond them (`identity.*_refused`).
 
+pub mod agent;
 mod configuration;
 pub mod container;
 mod destination;

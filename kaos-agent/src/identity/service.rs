@@ -7,6 +7,8 @@ use std::time::Duration;
 use opentelemetry_sdk::metrics::Temporality;
 use regex::Regex;
 
+use super::agent::AgentSettings;
+
 /// A traced service. Processes that agree in everything here share one.
 #[derive(Debug, Clone, Default)]
 pub struct Service {
@@ -30,6 +32,8 @@ pub struct Service {
     pub http_client_spans: bool,
     /// Served URLs that match one of these, anywhere, are not told.
     pub excluded_urls: Vec<Regex>,
+    /// What it is set up to do as an agent.
+    pub agent: AgentSettings,
     /// What is told of it where an SDK tells of it too.
     pub beside_sdk: BesideSdk,
 }
@@ -60,6 +64,7 @@ impl PartialEq for Service {
             http_server_spans,
             http_client_spans,
             excluded_urls,
+            agent,
             beside_sdk,
         } = self;
         let patterns = |urls: &[Regex]| -> Vec<_> {
@@ -76,6 +81,7 @@ impl PartialEq for Service {
             && *sampler == other.sampler
             && *http_server_spans == other.http_server_spans
             && *http_client_spans == other.http_client_spans
+            && *agent == other.agent
             && patterns(excluded_urls) == patterns(&other.excluded_urls)
             && *beside_sdk == other.beside_sdk
     }

@@ -95,6 +95,21 @@ impl<'a> Variables<'a> {
         }
     }
 
+    /// Values of the variables whose names begin and end so, with what stands between, sorted by
+    /// name.
+    pub(super) fn named_like(
+        &self,
+        prefix: &str,
+        suffix: &str,
+    ) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.values.iter().filter_map(move |(name, value)| {
+            let between = name.strip_prefix(prefix)?.strip_suffix(suffix)?;
+            let value = value.trim();
+            let is_set = !between.is_empty() && !value.is_empty() && value.len() <= MAX_VALUE_BYTES;
+            is_set.then_some((between, value))
+        })
+    }
+
     /// Milliseconds.
     pub(super) fn duration(&mut self, name: &str) -> Option<Duration> {
         self.number(name, 1..=MAX_MILLISECONDS)

@@ -21,6 +21,7 @@
 //! | called, with another `traceparent` | the span that it names: of an SDK in the process, to which [`beside`] leaves the call |
 //! | called, none | what the [`CauseSource`] knows |
 
+pub mod agents;
 pub mod beside;
 pub mod causality;
 pub mod cause;
@@ -28,12 +29,14 @@ pub mod counters;
 pub mod forwarding;
 pub mod ids;
 pub mod join;
+pub mod part;
 pub mod sampling;
 mod sdk;
 pub mod span;
 pub mod telling;
 pub mod traces;
 pub mod url;
+pub mod verdict;
 pub mod w3c;
 
 #[cfg(test)]
@@ -47,10 +50,13 @@ use hashlink::LinkedHashMap;
 use rustc_hash::{FxBuildHasher, FxHashMap};
 
 use crate::capture::event::{ContextEvent, Pid};
-use crate::exchanges::exchange::{ConnectFailure, ExchangeEvent, ExchangeId, Request, Role};
+use crate::exchanges::exchange::{
+    ConnectFailure, Exchange, ExchangeEvent, ExchangeId, Request, Role,
+};
 use crate::exchanges::meaning::Operation;
 use crate::identity::service::Service;
 use crate::time::{Nanos, WallOffset};
+use agents::{Agents, Outgoing, Tracing};
 use beside::{Beside, Share};
 use causality::Causality;
 use cause::{Call, Cause, CauseSource};
@@ -59,7 +65,7 @@ use forwarding::{Forwarding, Forwards};
 use join::{ClientEnd, JoinKey, Joins, ServerEnd};
 use span::{FinishedSpan, Subject};
 use telling::Telling;
-use traces::{Above, Traces};
+use traces::{Above, Beginning, SpanKey, Traces};
 use w3c::{Carried, Header};
 
 /// How long a server end without a known client end waits for it. The two ends are told within
@@ -111,11 +117,12 @@ pub struct Runs<Source = Causality> {
     traces: Traces,
     joins: Joins,
     forwarding: Forwarding,
+    agents: Agents,
     beside: Beside,
     /// Requests that wait until it is known what they ask for. Not more than stage 4 has open.
     not_understood: FxHashMap<ExchangeId, Begun>,
     /// Calls that wait for their cause, and until when, in this order.
-    asking: LinkedHashMap<ExchangeId, (Call, Nanos), FxBuildHasher>,
+    asking: LinkedHashMap<ExchangeId, (Outgoing, Nanos), FxBuildHasher>,
     clock: WallOffset,
     now: Nanos,
 }
@@ -139,6 +146,7 @@ impl<Source: CauseSource> Runs<Source> {
             traces: Traces::new(limits.exchanges, seed),
             joins: Joins::new(limits.exchanges),
             forwarding: Forwarding::default(),
+            agents: Agents::default(),
             beside: Beside::default(),
             not_understood: FxHashMap::default(),
             asking: LinkedHashMap::default(),
@@ -182,25 +190,23 @@ impl<Source: CauseSource> Runs<Source> {
             ExchangeEvent::Started(request) => self.started(request, services, out),
             ExchangeEvent::Understood { id, operation, .. } => {
                 if let Some(begun) = self.not_understood.remove(&id) {
-                    self.understood(&begun, operation.as_deref(), out);
+                    self.understood(&begun, operation.as_ref(), out);
                 }
             }
             ExchangeEvent::Responding { actor, .. } => self.ask_again(actor.pid, out),
             ExchangeEvent::Ended(exchange) => {
-                let id = exchange.request.id;
                 let request = &exchange.request;
-                let was_answered = request.role == Role::Client || exchange.response.is_some();
-                let pid = request.actor.pid;
-                self.forwarding.ended(id);
-                self.beside.ended(id);
-                self.traces.end(id, Subject::Exchange(exchange), out);
-                if !was_answered {
+                if request.role == Role::Server && exchange.response.is_none() {
                     // Nobody needs to wait for its response any more.
-                    self.ask_again(pid, out);
+                    self.ask_again(request.actor.pid, out);
                 }
+                self.ended(Arc::from(exchange), out);
             }
             ExchangeEvent::ConnectFailed(failure) => self.connect_failed(failure, services, out),
-            ExchangeEvent::ProcessExited { pid, .. } => self.beside.exited(pid),
+            ExchangeEvent::ProcessExited { pid, .. } => {
+                self.agents.exited(pid);
+                self.beside.exited(pid);
+            }
         }
     }
 
@@ -216,6 +222,9 @@ impl<Source: CauseSource> Runs<Source> {
         {
             self.give_up_oldest_call(out);
         }
+        let now = self.now;
+        let (agents, mut tracing) = self.agents(out);
+        agents.advance(now, &mut tracing);
         self.traces.advance(self.now);
     }
 
@@ -228,6 +237,18 @@ impl<Source: CauseSource> Runs<Source> {
         while !self.asking.is_empty() {
             self.give_up_oldest_call(out);
         }
+        let (agents, mut tracing) = self.agents(out);
+        agents.finish(&mut tracing);
+    }
+
+    /// The runs of agents, and what they need to tell spans.
+    fn agents<'a>(&'a mut self, out: &'a mut Vec<FinishedSpan>) -> (&'a mut Agents, Tracing<'a>) {
+        let tracing = Tracing {
+            traces: &mut self.traces,
+            clock: self.clock,
+            out,
+        };
+        (&mut self.agents, tracing)
     }
 
     /// A request began: its ids are chosen now. Its place may depend on what it asks for.
@@ -244,13 +265,13 @@ impl<Source: CauseSource> Runs<Source> {
         };
         let telling = Telling::of(&request, &service);
         self.make_room(out);
-        self.traces.begin(
-            request.id,
-            request.role,
-            Arc::clone(&service),
+        let beginning = Beginning {
+            role: Some(request.role),
+            service: Arc::clone(&service),
             telling,
-            self.clock,
-        );
+            clock: self.clock,
+        };
+        self.traces.begin(request.id, beginning);
         // A source remembers the past for a while only, so it is asked now.
         let cause = match request.role {
             Role::Server => Cause::Nothing,
@@ -273,13 +294,21 @@ impl<Source: CauseSource> Runs<Source> {
     fn understood(
         &mut self,
         begun: &Begun,
-        operation: Option<&Operation>,
+        operation: Option<&Arc<Operation>>,
         out: &mut Vec<FinishedSpan>,
     ) {
-        let carried = self.carried(&begun.request, operation);
+        let carried = self.carried(&begun.request, operation.map(Arc::as_ref));
         match begun.request.role {
-            Role::Server => self.served(begun, carried, out),
-            Role::Client => self.called(begun, carried, out),
+            Role::Server => {
+                self.beside.served(&begun.request, carried.as_ref());
+                let share = self.beside.share(begun.request.actor.pid, &begun.service);
+                if share.has_meaning() {
+                    let (agents, mut tracing) = self.agents(out);
+                    agents.served(&begun.request, operation, &mut tracing);
+                }
+                self.served(begun, carried, out);
+            }
+            Role::Client => self.called(begun, operation, carried, out),
         }
     }
 
@@ -309,7 +338,6 @@ impl<Source: CauseSource> Runs<Source> {
             telling,
             ..
         } = begun;
-        self.beside.served(request, carried.as_ref());
         self.leave_served_to_sdk(request.actor.pid, service, &[request.id]);
         if *telling == Telling::Nothing {
             self.traces.counters.excluded_requests += 1;
@@ -337,7 +365,13 @@ impl<Source: CauseSource> Runs<Source> {
         }
     }
 
-    fn called(&mut self, begun: &Begun, carried: Option<Carried>, out: &mut Vec<FinishedSpan>) {
+    fn called(
+        &mut self,
+        begun: &Begun,
+        operation: Option<&Arc<Operation>>,
+        carried: Option<Carried>,
+        out: &mut Vec<FinishedSpan>,
+    ) {
         let Begun {
             request,
             service,
@@ -358,26 +392,35 @@ impl<Source: CauseSource> Runs<Source> {
             Some(carried) => match self.forwarding.called(request, &carried) {
                 Forwards::Nothing => {
                     self.called_with_own_span(begun, &carried);
-                    self.traces.put(request.id, Above::Carried(carried), out);
+                    let outgoing = self.outgoing(begun, operation);
+                    self.put_call(outgoing, Above::Carried(carried), out);
                 }
                 Forwards::Of(served) if self.traces.may_hang_under(request.id, served) => {
                     forwards = true;
-                    self.traces.put(request.id, Above::Exchange(served), out);
+                    let outgoing = self.outgoing(begun, operation);
+                    self.put_call(outgoing, Above::Span(served.into()), out);
                 }
                 // The span that all of them hang under is the nearest that is certain.
                 Forwards::Of(_) | Forwards::OfSeveral => {
                     forwards = true;
                     self.traces.counters.causes_unknown += 1;
-                    self.traces.put(request.id, Above::Carried(carried), out);
+                    let outgoing = self.outgoing(begun, operation);
+                    self.put_call(outgoing, Above::Carried(carried), out);
                 }
             },
             None if self.beside.share(pid, service) == Share::Nothing => {
                 self.leave_to_sdk(request.id);
-                self.caused(Call::of(request), *cause, out);
+                let outgoing = self.outgoing(begun, operation);
+                self.caused(outgoing, *cause, out);
             }
-            // Somebody may have responded since.
-            None if *cause == Cause::NotYet => self.ask(Call::of(request), out),
-            None => self.caused(Call::of(request), *cause, out),
+            None => {
+                let outgoing = self.outgoing(begun, operation);
+                match cause {
+                    // Somebody may have responded since.
+                    Cause::NotYet => self.ask(outgoing, out),
+                    cause => self.caused(outgoing, *cause, out),
+                }
+            }
         }
         let client = ClientEnd {
             id: request.id,
@@ -386,6 +429,40 @@ impl<Source: CauseSource> Runs<Source> {
         if let Some(server) = self.joins.client_began(key, client) {
             self.join(client, server, out);
         }
+    }
+
+    fn outgoing(&self, begun: &Begun, operation: Option<&Arc<Operation>>) -> Outgoing {
+        let Begun {
+            request, service, ..
+        } = begun;
+        let share = self.beside.share(request.actor.pid, service);
+        Outgoing::request(request, operation, share.has_meaning())
+    }
+
+    /// Gives a call its place: in the run of what caused it, if that is one.
+    fn put_call(&mut self, outgoing: Outgoing, above: Above, out: &mut Vec<FinishedSpan>) {
+        let (agents, mut tracing) = self.agents(out);
+        match above {
+            Above::Span(SpanKey::Exchange(by)) => agents.caused(outgoing, by, &mut tracing),
+            above => agents.alone(&outgoing, above, &mut tracing),
+        }
+    }
+
+    fn ended(&mut self, exchange: Arc<Exchange>, out: &mut Vec<FinishedSpan>) {
+        let id = exchange.request.id;
+        let pid = exchange.request.actor.pid;
+        self.forwarding.ended(id);
+        self.beside.ended(id);
+        let has_meaning = self
+            .traces
+            .service_of(id)
+            .is_some_and(|(service, _)| self.beside.share(pid, service).has_meaning());
+        let now = self.now;
+        let (agents, mut tracing) = self.agents(out);
+        agents.ending(&exchange, has_meaning, &mut tracing);
+        let subject = Subject::Exchange(Arc::clone(&exchange));
+        tracing.traces.end(id, subject, tracing.out);
+        agents.ended(&exchange, now, &mut tracing);
     }
 
     fn connect_failed(
@@ -408,18 +485,19 @@ impl<Source: CauseSource> Runs<Source> {
             self.traces.counters.left_to_sdk += 1;
             telling = Telling::Nothing;
         }
-        let call = Call {
-            id: failure.id,
-            actor: failure.actor,
-            at: failure.at,
-            key: None,
+        let share = self.beside.share(failure.actor.pid, &service);
+        let outgoing = Outgoing::failure(&failure, share.has_meaning());
+        let beginning = Beginning {
+            role: Some(Role::Client),
+            service,
+            telling,
+            clock: self.clock,
         };
         self.make_room(out);
+        self.traces.begin(failure.id, beginning);
         self.traces
-            .begin(call.id, Role::Client, service, telling, self.clock);
-        self.traces
-            .end(call.id, Subject::ConnectFailure(failure), out);
-        self.ask(call, out);
+            .end(failure.id, Subject::ConnectFailure(failure), out);
+        self.ask(outgoing, out);
     }
 
     /// Both ends of a request are known.
@@ -430,7 +508,7 @@ impl<Source: CauseSource> Runs<Source> {
         self.traces.counters.joined += 1;
         let above = match server.carried {
             Some(carried) if !client.forwards => Above::Carried(carried),
-            _ => Above::Exchange(client.id),
+            _ => Above::Span(client.id.into()),
         };
         self.traces.put(server.id, above, out);
     }
@@ -441,14 +519,16 @@ impl<Source: CauseSource> Runs<Source> {
     }
 
     /// Asks the source for the cause of a call.
-    fn ask(&mut self, call: Call, out: &mut Vec<FinishedSpan>) {
-        self.caused(call, self.source.cause(&call), out);
+    fn ask(&mut self, outgoing: Outgoing, out: &mut Vec<FinishedSpan>) {
+        let cause = self.source.cause(&outgoing.call);
+        self.caused(outgoing, cause, out);
     }
 
     /// Puts a call where its cause says.
-    fn caused(&mut self, call: Call, cause: Cause, out: &mut Vec<FinishedSpan>) {
+    fn caused(&mut self, outgoing: Outgoing, cause: Cause, out: &mut Vec<FinishedSpan>) {
+        let id = outgoing.id();
         let above = match cause {
-            Cause::Known(id) if self.traces.may_hang_under(call.id, id) => Above::Exchange(id),
+            Cause::Known(by) if self.traces.may_hang_under(id, by) => Above::Span(by.into()),
             Cause::Known(_) | Cause::Unknown => {
                 self.traces.counters.causes_unknown += 1;
                 Above::Nothing
@@ -458,9 +538,9 @@ impl<Source: CauseSource> Runs<Source> {
                 Above::Nothing
             }
             Cause::NotYet => {
-                if !self.asking.contains_key(&call.id) {
+                if !self.asking.contains_key(&id) {
                     let until = self.now.saturating_add(CAUSE_WAIT);
-                    self.asking.insert(call.id, (call, until));
+                    self.asking.insert(id, (outgoing, until));
                 }
                 if self.asking.len() > self.limits.waiting {
                     self.give_up_oldest_call(out);
@@ -468,16 +548,16 @@ impl<Source: CauseSource> Runs<Source> {
                 return;
             }
         };
-        self.asking.remove(&call.id);
-        self.traces.put(call.id, above, out);
+        self.asking.remove(&id);
+        self.put_call(outgoing, above, out);
     }
 
     /// A request of this process is responded to, or over: what caused its calls may be known now.
     fn ask_again(&mut self, pid: Pid, out: &mut Vec<FinishedSpan>) {
-        let calls = self.asking.values().map(|(call, _)| *call);
-        let calls: Vec<Call> = calls.filter(|call| call.actor.pid == pid).collect();
-        for call in calls {
-            self.ask(call, out);
+        let calls = self.asking.values().map(|(outgoing, _)| outgoing);
+        let calls = calls.filter(|outgoing| outgoing.call.actor.pid == pid);
+        for outgoing in calls.cloned().collect::<Vec<_>>() {
+            self.ask(outgoing, out);
         }
     }
 
@@ -490,16 +570,17 @@ impl<Source: CauseSource> Runs<Source> {
                 self.put_without_client(server, out);
             } else if !self.asking.is_empty() {
                 self.give_up_oldest_call(out);
-            } else {
-                self.traces.evict_oldest();
+            } else if let Some(SpanKey::Exchange(id)) = self.traces.evict_oldest() {
+                let (agents, mut tracing) = self.agents(out);
+                agents.forget(id, &mut tracing);
             }
         }
     }
 
     fn give_up_oldest_call(&mut self, out: &mut Vec<FinishedSpan>) {
-        if let Some((id, _)) = self.asking.pop_front() {
+        if let Some((_, (outgoing, _))) = self.asking.pop_front() {
             self.traces.counters.causes_given_up += 1;
-            self.traces.put(id, Above::Nothing, out);
+            self.put_call(outgoing, Above::Nothing, out);
         }
     }
 }

@@ -7,7 +7,9 @@ use opentelemetry::trace::SpanContext;
 
 use crate::exchanges::exchange::{ConnectFailure, Exchange};
 use crate::identity::service::Service;
-use crate::time::WallOffset;
+use crate::runs::part::Part;
+use crate::runs::verdict::Verdict;
+use crate::time::{Nanos, WallOffset};
 
 /// Something that is over, and where it stands in its trace.
 #[derive(Debug, Clone)]
@@ -22,6 +24,8 @@ pub struct FinishedSpan {
     pub clock: WallOffset,
     /// It is to be exported as a span. Where not, it still counts in the metrics.
     pub exported: bool,
+    /// What an exchange is beyond HTTP.
+    pub part: Part,
     /// What it tells.
     pub subject: Subject,
 }
@@ -39,7 +43,65 @@ pub struct Parent {
 #[derive(Debug, Clone)]
 pub enum Subject {
     /// A request and its response: a SERVER or a CLIENT span, by the role of the request.
-    Exchange(Box<Exchange>),
+    Exchange(Arc<Exchange>),
     /// A connection that was not made, so that there was no request: a CLIENT span.
     ConnectFailure(ConnectFailure),
+    /// A run of an agent: from a request that gives it work to its answer.
+    Loop(Box<Loop>),
+    /// A step of a run: a model call, and what is done because of its answer.
+    Step(Box<Step>),
+    /// The use of a tool: all that is exchanged with its server for one call.
+    Tool(Box<Tool>),
+}
+
+/// A run of an agent.
+#[derive(Debug, Clone)]
+pub struct Loop {
+    /// What it serves.
+    pub exchange: Arc<Exchange>,
+    /// What became of it.
+    pub verdict: Verdict,
+}
+
+/// A step of a run.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// From 1.
+    pub number: u32,
+    /// When its model call began.
+    pub began: Nanos,
+    /// When the next step began, or the run ended.
+    pub ended: Nanos,
+    /// What became of it: of its last model call, or of the run if that broke off.
+    pub verdict: Verdict,
+    /// Tools that ran within the process, when their results were sent to the model.
+    pub local_tools: Vec<LocalTool>,
+}
+
+/// A tool that ran within the process of the agent, without a call that could be seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalTool {
+    /// Its name.
+    pub name: String,
+    /// The model's id of the call.
+    pub call_id: Option<String>,
+    /// Its result says that it failed.
+    pub is_error: bool,
+}
+
+/// The use of a tool.
+#[derive(Debug, Clone)]
+pub struct Tool {
+    /// Its name.
+    pub name: String,
+    /// The model's id of the call.
+    pub call_id: Option<String>,
+    /// Its server, as the agent's settings call it.
+    pub server: Option<String>,
+    /// When its first message was sent.
+    pub began: Nanos,
+    /// When its last exchange was over.
+    pub ended: Nanos,
+    /// What became of it.
+    pub verdict: Verdict,
 }

@@ -32,14 +32,14 @@ impl Telling {
         }
     }
 
-    /// Of a connection that was not made. There is nothing to measure then, since the HTTP metrics
+    /// Of a connection that was not made. There is nothing to measure then in HTTP's metrics, which
     /// want a method.
     #[must_use]
     pub fn of_connect_failure(service: &Service) -> Self {
         if service.http_client_spans {
             Self::Span
         } else {
-            Self::Nothing
+            Self::Measurement
         }
     }
 }

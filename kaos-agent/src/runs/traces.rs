@@ -1,8 +1,11 @@
-//! The exchanges that are known, and where each stands in its trace.
+//! The spans that are known, and where each stands in its trace.
 //!
-//! An exchange gets its ids when it begins and its place when its parent is known. One whose
-//! parent has no place yet gets it together with the parent. What has ended and has a place is
-//! handed on at once; the exchange then stays known for a while, for those that hang under it.
+//! A span gets its ids when it begins and its place when its parent is known. One whose parent has
+//! no place yet gets it together with the parent. What has ended and has a place is handed on at
+//! once; the span then stays known for a while, for those that hang under it.
+//!
+//! Most are exchanges; others are made for what several exchanges are together (a run of an agent,
+//! one of its steps, the use of a tool).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,6 +19,7 @@ use crate::exchanges::exchange::{ExchangeId, Role};
 use crate::identity::service::Service;
 use crate::runs::counters::RunCounters;
 use crate::runs::ids::Ids;
+use crate::runs::part::Part;
 use crate::runs::sampling::is_sampled;
 use crate::runs::span::{FinishedSpan, Parent, Subject};
 use crate::runs::telling::Telling;
@@ -26,15 +30,46 @@ use crate::time::{Nanos, WallOffset};
 /// after its client gave up waiting.
 pub const REMEMBERED_FOR: Nanos = 10_000_000_000;
 
-/// What stands above an exchange.
+/// Made spans of each exchange at most: a run and a step or the use of a tool.
+const MADE_PER_EXCHANGE: usize = 3;
+
+/// Which span.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SpanKey {
+    /// That of an exchange.
+    Exchange(ExchangeId),
+    /// One that was made, by its number.
+    Made(u64),
+}
+
+impl From<ExchangeId> for SpanKey {
+    fn from(id: ExchangeId) -> Self {
+        Self::Exchange(id)
+    }
+}
+
+/// What stands above a span.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Above {
     /// Nothing that is known: it begins a trace.
     Nothing,
     /// A span that a header names.
     Carried(Carried),
-    /// Another exchange.
-    Exchange(ExchangeId),
+    /// Another span.
+    Span(SpanKey),
+}
+
+/// What is known of a span when it begins.
+#[derive(Debug)]
+pub struct Beginning {
+    /// Which end of an exchange it is, if it is one.
+    pub role: Option<Role>,
+    /// Whose it is.
+    pub service: Arc<Service>,
+    /// How much is told of it, as far as HTTP goes.
+    pub telling: Telling,
+    /// The wall clock.
+    pub clock: WallOffset,
 }
 
 /// All that is known.
@@ -43,10 +78,13 @@ pub struct Traces {
     ids: Ids,
     max_exchanges: usize,
     /// In the order in which they began.
-    exchanges: LinkedHashMap<ExchangeId, Known, FxBuildHasher>,
+    spans: LinkedHashMap<SpanKey, Known, FxBuildHasher>,
+    /// How many of them were made.
+    made: usize,
+    next_made: u64,
     /// Those that have ended and have a place, and when they are forgotten.
-    done: VecDeque<(Nanos, ExchangeId)>,
-    /// The clock of each trace that a known exchange is in, and how many are.
+    done: VecDeque<(Nanos, SpanKey)>,
+    /// The clock of each trace that a known span is in, and how many are.
     clocks: FxHashMap<TraceId, (WallOffset, usize)>,
     now: Nanos,
     /// Counters of the whole stage.
@@ -55,9 +93,10 @@ pub struct Traces {
 
 #[derive(Debug)]
 struct Known {
-    role: Role,
+    role: Option<Role>,
     service: Arc<Service>,
     telling: Telling,
+    part: Part,
     /// Something hangs under it: it cannot be left out any more.
     is_parent: bool,
     /// The trace that it begins where nothing stands above it.
@@ -67,13 +106,13 @@ struct Known {
     clock: WallOffset,
     place: Option<Place>,
     /// What it will hang under as soon as that has a place.
-    waits_for: Option<ExchangeId>,
+    waits_for: Option<SpanKey>,
     /// Those that wait for this one's place, in order.
-    waited_for_by: Vec<ExchangeId>,
+    waited_for_by: Vec<SpanKey>,
     end: End,
 }
 
-/// How far an exchange is.
+/// How far a span is.
 #[derive(Debug)]
 enum End {
     /// It goes on.
@@ -84,14 +123,14 @@ enum End {
     Done,
 }
 
-/// Where an exchange stands.
+/// Where a span stands.
 #[derive(Debug, Clone)]
 struct Place {
     context: SpanContext,
     parent: Option<Parent>,
 }
 
-/// What an exchange inherits from above.
+/// What a span inherits from above.
 struct Inherited {
     trace_id: TraceId,
     parent: Option<Parent>,
@@ -106,7 +145,9 @@ impl Traces {
         Self {
             ids: Ids::new(seed),
             max_exchanges,
-            exchanges: LinkedHashMap::default(),
+            spans: LinkedHashMap::default(),
+            made: 0,
+            next_made: 0,
             done: VecDeque::new(),
             clocks: FxHashMap::default(),
             now: 0,
@@ -114,19 +155,19 @@ impl Traces {
         }
     }
 
-    /// An exchange begins.
-    pub fn begin(
-        &mut self,
-        id: ExchangeId,
-        role: Role,
-        service: Arc<Service>,
-        telling: Telling,
-        clock: WallOffset,
-    ) {
+    /// A span begins.
+    pub fn begin(&mut self, key: impl Into<SpanKey>, beginning: Beginning) {
+        let Beginning {
+            role,
+            service,
+            telling,
+            clock,
+        } = beginning;
         let known = Known {
             role,
             service,
             telling,
+            part: Part::Http,
             is_parent: false,
             own_trace_id: self.ids.trace_id(),
             span_id: self.ids.span_id(),
@@ -136,24 +177,95 @@ impl Traces {
             waited_for_by: Vec::new(),
             end: End::Open,
         };
-        self.exchanges.insert(id, known);
+        self.spans.insert(key.into(), known);
     }
 
-    fn is_unplaced(&self, id: ExchangeId) -> bool {
-        let known = self.exchanges.get(&id);
+    /// Makes a span that is no exchange; begins it.
+    pub fn make(&mut self, service: Arc<Service>, clock: WallOffset) -> SpanKey {
+        let key = SpanKey::Made(self.next_made);
+        self.next_made += 1;
+        self.made += 1;
+        let beginning = Beginning {
+            role: None,
+            service,
+            telling: Telling::Span,
+            clock,
+        };
+        self.begin(key, beginning);
+        key
+    }
+
+    /// Spans that were made so far.
+    #[cfg(test)]
+    #[must_use]
+    pub fn made(&self) -> u64 {
+        self.next_made
+    }
+
+    /// What an exchange is beyond HTTP, which is always told. To be said before anything hangs
+    /// under it.
+    pub fn set_part(&mut self, key: impl Into<SpanKey>, part: Part) {
+        if let Some(known) = self.spans.get_mut(&key.into())
+            && known.telling != Telling::Nothing
+        {
+            if part.is_always_told() {
+                known.telling = Telling::Span;
+            }
+            known.part = part;
+        }
+    }
+
+    /// Leaves a span out, unless that is so already or too late. What would hang under it hangs
+    /// under what is above it.
+    pub fn leave_out(&mut self, key: impl Into<SpanKey>) -> bool {
+        let known = self.spans.get_mut(&key.into()).filter(|known| {
+            known.telling != Telling::Nothing && !known.is_parent && !matches!(known.end, End::Done)
+        });
+        known
+            .map(|known| known.telling = Telling::Nothing)
+            .is_some()
+    }
+
+    /// Takes a made span back that nothing hangs under and that has no place yet.
+    pub fn take_back(&mut self, key: SpanKey) {
+        let known = self.spans.get(&key);
+        if known.is_some_and(|known| known.place.is_none() && known.waited_for_by.is_empty()) {
+            self.forget(key);
+        }
+    }
+
+    /// Whose a span is, and how much of it is told; `None` for one that is not known (any more).
+    #[must_use]
+    pub fn service_of(&self, key: impl Into<SpanKey>) -> Option<(&Arc<Service>, Telling)> {
+        let known = self.spans.get(&key.into())?;
+        Some((&known.service, known.telling))
+    }
+
+    /// What has ended, but waits for its place.
+    #[must_use]
+    pub fn held(&self, key: impl Into<SpanKey>) -> Option<&Subject> {
+        match &self.spans.get(&key.into())?.end {
+            End::Held(subject) => Some(subject),
+            End::Open | End::Done => None,
+        }
+    }
+
+    fn is_unplaced(&self, key: SpanKey) -> bool {
+        let known = self.spans.get(&key);
         known.is_some_and(|known| known.place.is_none())
     }
 
-    /// An exchange may hang under this one: it is known, and does not itself wait, however
-    /// indirectly, for the first.
+    /// A span may hang under this one: it is known, and does not itself wait, however indirectly,
+    /// for the first.
     #[must_use]
-    pub fn may_hang_under(&self, id: ExchangeId, above: ExchangeId) -> bool {
-        let mut next = Some(above);
+    pub fn may_hang_under(&self, key: impl Into<SpanKey>, above: impl Into<SpanKey>) -> bool {
+        let key = key.into();
+        let mut next = Some(above.into());
         while let Some(ancestor) = next {
-            if ancestor == id {
+            if ancestor == key {
                 return false;
             }
-            next = match self.exchanges.get(&ancestor) {
+            next = match self.spans.get(&ancestor) {
                 Some(known) => known.waits_for,
                 None => return false,
             };
@@ -161,10 +273,11 @@ impl Traces {
         true
     }
 
-    /// Gives an exchange its place, at once or together with what it hangs under; one that may
+    /// Gives a span its place, at once or together with what it hangs under; one that may
     /// not hang there ([`Self::may_hang_under`]) begins a trace.
-    pub fn put(&mut self, id: ExchangeId, above: Above, out: &mut Vec<FinishedSpan>) {
-        if !self.is_unplaced(id) {
+    pub fn put(&mut self, key: impl Into<SpanKey>, above: Above, out: &mut Vec<FinishedSpan>) {
+        let key = key.into();
+        if !self.is_unplaced(key) {
             return;
         }
         let inherited = match above {
@@ -178,11 +291,11 @@ impl Traces {
                 flags: carried.flags,
                 state: carried.state,
             }),
-            Above::Exchange(above) if self.may_hang_under(id, above) => {
-                match self.exchanges.get_mut(&above) {
+            Above::Span(above) if self.may_hang_under(key, above) => {
+                match self.spans.get_mut(&above) {
                     Some(known) if known.place.is_none() => {
-                        known.waited_for_by.push(id);
-                        if let Some(waiting) = self.exchanges.get_mut(&id) {
+                        known.waited_for_by.push(key);
+                        if let Some(waiting) = self.spans.get_mut(&key) {
                             waiting.waits_for = Some(above);
                         }
                         return;
@@ -190,11 +303,11 @@ impl Traces {
                     known => known.and_then(|known| known.passes_on()),
                 }
             }
-            Above::Exchange(_) => None,
+            Above::Span(_) => None,
         };
-        let mut to_place = VecDeque::from([(id, inherited)]);
-        while let Some((id, inherited)) = to_place.pop_front() {
-            let Some(known) = self.exchanges.get_mut(&id) else {
+        let mut to_place = VecDeque::from([(key, inherited)]);
+        while let Some((key, inherited)) = to_place.pop_front() {
+            let Some(known) = self.spans.get_mut(&key) else {
                 continue;
             };
             known.place(inherited);
@@ -205,86 +318,82 @@ impl Traces {
                 let clock = self.clocks.entry(place.context.trace_id());
                 clock.or_insert((known.clock, 0)).1 += 1;
             }
-            self.hand_on(id, out);
+            self.hand_on(key, out);
         }
     }
 
-    /// Leaves an exchange out, unless that is so already or too late. What would hang under it hangs
-    /// under what is above it.
-    pub fn leave_out(&mut self, id: ExchangeId) -> bool {
-        let known = self.exchanges.get_mut(&id).filter(|known| {
-            known.telling != Telling::Nothing && !known.is_parent && !matches!(known.end, End::Done)
-        });
-        known
-            .map(|known| known.telling = Telling::Nothing)
-            .is_some()
-    }
-
-    /// An exchange has ended. One that is not known any more is dropped.
-    pub fn end(&mut self, id: ExchangeId, subject: Subject, out: &mut Vec<FinishedSpan>) {
-        if let Some(known) = self.exchanges.get_mut(&id)
+    /// A span has ended. One that is not known any more is dropped.
+    pub fn end(&mut self, key: impl Into<SpanKey>, subject: Subject, out: &mut Vec<FinishedSpan>) {
+        let key = key.into();
+        if let Some(known) = self.spans.get_mut(&key)
             && matches!(known.end, End::Open)
         {
             known.end = End::Held(subject);
-            self.hand_on(id, out);
+            self.hand_on(key, out);
         }
     }
 
     /// No other exchange can begin.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.exchanges.len() >= self.max_exchanges.max(1)
+        let most = self.max_exchanges.max(1);
+        self.spans.len() - self.made >= most || self.made >= most * MADE_PER_EXCHANGE
     }
 
     /// Forgets what has been over for longest, if anything is over.
     pub fn forget_oldest_done(&mut self) -> bool {
         let oldest = self.done.pop_front();
-        oldest.map(|(_, id)| self.forget(id)).is_some()
+        oldest.map(|(_, key)| self.forget(key)).is_some()
     }
 
-    /// Forgets what goes on for longest.
-    pub fn evict_oldest(&mut self) {
-        if let Some((&oldest, _)) = self.exchanges.front() {
-            self.forget(oldest);
+    /// Forgets what goes on for longest, and says what it was.
+    pub fn evict_oldest(&mut self) -> Option<SpanKey> {
+        let (&oldest, _) = self.spans.front()?;
+        self.forget(oldest);
+        if let SpanKey::Exchange(_) = oldest {
             self.counters.exchanges_evicted += 1;
         }
+        Some(oldest)
     }
 
     /// Forgets what was remembered long enough.
     pub fn advance(&mut self, now: Nanos) {
         self.now = now;
-        while let Some((until, id)) = self.done.front().copied()
+        while let Some((until, key)) = self.done.front().copied()
             && until <= now
         {
             self.done.pop_front();
-            self.forget(id);
+            self.forget(key);
         }
     }
 
-    fn forget(&mut self, id: ExchangeId) {
-        let known = self.exchanges.remove(&id);
+    fn forget(&mut self, key: SpanKey) {
+        let known = self.spans.remove(&key);
+        if let (SpanKey::Made(_), Some(_)) = (key, &known) {
+            self.made -= 1;
+        }
         let Some(place) = known.and_then(|known| known.place) else {
             return;
         };
         let trace_id = place.context.trace_id();
-        if let Some((_, exchanges)) = self.clocks.get_mut(&trace_id) {
-            *exchanges -= 1;
-            if *exchanges == 0 {
+        if let Some((_, spans)) = self.clocks.get_mut(&trace_id) {
+            *spans -= 1;
+            if *spans == 0 {
                 self.clocks.remove(&trace_id);
             }
         }
     }
 
     /// Hands on what has both ended and a place.
-    fn hand_on(&mut self, id: ExchangeId, out: &mut Vec<FinishedSpan>) {
-        let Some(known) = self.exchanges.get_mut(&id) else {
+    fn hand_on(&mut self, key: SpanKey, out: &mut Vec<FinishedSpan>) {
+        let Some(known) = self.spans.get_mut(&key) else {
             return;
         };
         let (Some(place), End::Held(_)) = (&known.place, &known.end) else {
             return;
         };
         self.done
-            .push_back((self.now.saturating_add(REMEMBERED_FOR), id));
+            .push_back((self.now.saturating_add(REMEMBERED_FOR), key));
         let End::Held(subject) = std::mem::replace(&mut known.end, End::Done) else {
             return;
         };
@@ -302,6 +411,7 @@ impl Traces {
             parent: place.parent,
             clock: clock.map_or(known.clock, |(clock, _)| *clock),
             exported: known.telling == Telling::Span && sampled,
+            part: std::mem::take(&mut known.part),
             subject,
         });
     }
@@ -318,7 +428,7 @@ impl Known {
         });
         let parent = inherited.parent.map(|parent| Parent {
             // A server's parent is its client; of a client's, the one who inherits knows best.
-            remote: parent.remote || self.role == Role::Server,
+            remote: parent.remote || self.role == Some(Role::Server),
             ..parent
         });
         let flags = match self.telling {

@@ -1,6 +1,6 @@
 //! Attributes under construction.
 
-use opentelemetry::KeyValue;
+use opentelemetry::{Array, KeyValue, StringValue, Value};
 
 /// Bytes of an attribute value that are exported. The SDKs have no limit of their own
 /// (`OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT`); this one holds every URL that proxies let through by
@@ -33,6 +33,28 @@ impl Attributes {
     /// Adds a number.
     pub fn number(&mut self, name: &'static str, value: impl TryInto<i64>) {
         let value = value.try_into().unwrap_or(i64::MAX);
+        self.list.push(KeyValue::new(name, value));
+    }
+
+    /// Adds a number with a fraction.
+    pub fn fraction(&mut self, name: &'static str, value: f64) {
+        self.list.push(KeyValue::new(name, value));
+    }
+
+    /// Adds yes or no.
+    pub fn truth(&mut self, name: &'static str, value: bool) {
+        self.list.push(KeyValue::new(name, value));
+    }
+
+    /// Adds a list of texts, each cut to [`MAX_VALUE_BYTES`].
+    pub fn texts<'a>(&mut self, name: &'static str, values: impl IntoIterator<Item = &'a str>) {
+        let values = values.into_iter().map(|value| {
+            let end = value.floor_char_boundary(MAX_VALUE_BYTES);
+            self.values_cut += u64::from(end < value.len());
+            StringValue::from(value[..end].to_owned())
+        });
+        let values = values.collect::<Vec<_>>();
+        let value = Value::Array(Array::String(values));
         self.list.push(KeyValue::new(name, value));
     }
 

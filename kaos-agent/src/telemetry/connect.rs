@@ -3,18 +3,31 @@
 use opentelemetry::trace::SpanKind;
 use opentelemetry_semantic_conventions::attribute;
 
-use super::Told;
 use super::attributes::Attributes;
-use super::verdict::Verdict;
+use super::{Told, agent, genai, status};
 use crate::capture::event::Endpoints;
 use crate::exchanges::exchange::ConnectFailure;
+use crate::identity::service::Service;
+use crate::runs::part::Part;
+use crate::runs::verdict::Verdict;
 
 /// Name of such a span. There was no request, so it is no HTTP span and has no method.
 const NAME: &str = "connect";
 
 /// CLIENT span of a connection that was not made. It says where to and why not; the name by which
-/// the process knows the server is not on the wire.
-pub(super) fn tell(failure: &ConnectFailure) -> Told {
+/// the process knows the server is not on the wire. What the call would have been is known by where
+/// it would have gone to.
+pub(super) fn tell(failure: &ConnectFailure, part: &Part, service: &Service) -> Told {
+    let mut told = tell_connect(failure);
+    match part {
+        Part::Model(part) => genai::tell_unreached(part, service, &mut told),
+        Part::Delegation { target } => agent::tell_target(target, service, &mut told),
+        Part::Http | Part::ToolCall(_) => {}
+    }
+    told
+}
+
+fn tell_connect(failure: &ConnectFailure) -> Told {
     let verdict = Verdict::failed_with_errno(failure.errno);
     let mut attributes = Attributes::default();
     match failure.endpoints {
@@ -38,6 +51,7 @@ pub(super) fn tell(failure: &ConnectFailure) -> Told {
         began: failure.at,
         ended: failure.failed_at,
         attributes,
-        status: verdict.into_status(),
+        status: status(verdict),
+        events: Vec::new(),
     }
 }

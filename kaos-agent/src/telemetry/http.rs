@@ -7,11 +7,12 @@ use opentelemetry::trace::SpanKind;
 use opentelemetry_semantic_conventions::attribute;
 
 use super::attributes::Attributes;
-use super::verdict::Verdict;
-use super::{Told, url};
+use super::{Told, mcp, status, url};
 use crate::capture::event::Endpoints;
 use crate::exchanges::exchange::{Exchange, Request, Role};
+use crate::exchanges::meaning::Operation;
 use crate::runs::url::RequestUrl;
+use crate::runs::verdict::Verdict;
 
 /// The methods of RFC 9110, PATCH (RFC 5789) and QUERY, which the conventions call known. A
 /// method is case-sensitive.
@@ -31,8 +32,16 @@ pub(super) const OTHER_METHOD: &str = "_OTHER";
 /// Span of an exchange. Its name is the method alone, since from outside no route is known, and a
 /// path would make names without bound.
 pub(super) fn tell(exchange: &Exchange) -> Told {
+    let mut told = tell_as(exchange, Verdict::of(exchange));
+    if let Some(Operation::Mcp(mcp)) = exchange.operation.as_deref() {
+        mcp::tell_messages(exchange, mcp, &mut told.attributes);
+    }
+    told
+}
+
+/// The same of an exchange that this became of.
+pub(super) fn tell_as(exchange: &Exchange, verdict: Verdict) -> Told {
     let request = &exchange.request;
-    let verdict = Verdict::of(exchange);
     let mut attributes = Attributes::default();
     tell_request(request, &mut attributes);
     tell_ends(request, &mut attributes);
@@ -49,7 +58,8 @@ pub(super) fn tell(exchange: &Exchange) -> Told {
         began: request.at,
         ended: exchange.ended_at,
         attributes,
-        status: verdict.into_status(),
+        status: status(verdict),
+        events: Vec::new(),
     }
 }
 
@@ -67,12 +77,7 @@ fn tell_request(request: &Request, attributes: &mut Attributes) {
     }
     let request_url = RequestUrl::of(request);
     if request.role == Role::Client {
-        let end = server_end(request).map(|end| end.to_string());
-        let full = url::full(&RequestUrl {
-            authority: request_url.authority.or(end.as_deref()),
-            ..request_url
-        });
-        attributes.text(attribute::URL_FULL, full);
+        attributes.text(attribute::URL_FULL, full_url(request));
     }
     attributes.constant(attribute::URL_SCHEME, request_url.scheme);
     if !request_url.path.is_empty() {
@@ -91,6 +96,23 @@ fn tell_request(request: &Request, attributes: &mut Attributes) {
     {
         attributes.text(attribute::USER_AGENT_ORIGINAL, user_agent);
     }
+}
+
+/// The whole URL, without secrets.
+pub(super) fn full_url(request: &Request) -> String {
+    let request_url = RequestUrl::of(request);
+    let end = server_end(request).map(|end| end.to_string());
+    url::full(&RequestUrl {
+        authority: request_url.authority.or(end.as_deref()),
+        ..request_url
+    })
+}
+
+/// Name of the server: as the client calls it, or else the address of its end.
+pub(super) fn server_name(request: &Request) -> Option<String> {
+    let named = RequestUrl::of(request).host_and_port();
+    let named = named.map(|(host, _)| host.to_owned());
+    named.or_else(|| server_end(request).map(|end| end.ip().to_string()))
 }
 
 /// Address of the server's end.

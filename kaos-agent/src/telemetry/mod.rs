@@ -1,17 +1,22 @@
 //! Stage 6: what happened to OpenTelemetry spans and measurements.
 //!
 //! - **In**: [`FinishedSpan`]s.
-//! - **Out**: [`Signal`]s, by the stable semantic conventions for HTTP.
+//! - **Out**: [`Signal`]s, by the semantic conventions for HTTP, GenAI and MCP, and in KAOS's names.
 //! - **Keeps**: nothing.
 //! - **Limits**: [`attributes::MAX_VALUE_BYTES`].
 //! - **Loses**: what is longer in an attribute (`telemetry.values_cut`).
 
+mod agent;
 pub mod attributes;
-pub mod connect;
-pub mod http;
-pub mod metrics;
+mod connect;
+mod genai;
+mod http;
+pub mod instruments;
+mod mcp;
+mod metrics;
+mod names;
+mod secrets;
 pub mod url;
-pub mod verdict;
 
 #[cfg(test)]
 mod tests;
@@ -20,14 +25,17 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use opentelemetry::trace::{SpanKind, Status};
+use opentelemetry::trace::{Event, SpanKind, Status};
 use opentelemetry::{InstrumentationScope, KeyValue, SpanId};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 
 use crate::identity::service::Service;
+use crate::runs::part::Part;
 use crate::runs::span::{FinishedSpan, Subject};
+use crate::runs::verdict::Verdict;
 use crate::time::{Nanos, WallOffset};
 use attributes::Attributes;
+pub use instruments::Instrument;
 
 /// One thing to export.
 #[derive(Debug, Clone)]
@@ -39,30 +47,17 @@ pub enum Signal {
         /// The span.
         span: Box<SpanData>,
     },
-    /// One value for a histogram.
+    /// One value for an instrument.
     Measurement {
         /// Whose it is.
         service: Arc<Service>,
-        /// Of which instrument.
-        histogram: &'static Histogram,
+        /// Which.
+        instrument: &'static Instrument,
         /// The value, in the instrument's unit.
         value: f64,
         /// Its attributes.
         attributes: Vec<KeyValue>,
     },
-}
-
-/// A histogram that the agent exports.
-#[derive(Debug)]
-pub struct Histogram {
-    /// Name, as in the semantic conventions.
-    pub name: &'static str,
-    /// Unit, as in UCUM.
-    pub unit: &'static str,
-    /// What it tells.
-    pub description: &'static str,
-    /// Explicit bucket boundaries.
-    pub boundaries: &'static [f64],
 }
 
 crate::counters! {
@@ -86,6 +81,15 @@ struct Told {
     ended: Nanos,
     attributes: Attributes,
     status: Status,
+    events: Vec<ToldEvent>,
+}
+
+/// Something that happened at a moment of a span.
+#[derive(Debug)]
+struct ToldEvent {
+    name: &'static str,
+    at: Nanos,
+    attributes: Attributes,
 }
 
 /// Stage 6.
@@ -110,23 +114,18 @@ impl Telemetry {
     /// Appends the signals of something that is over: a span where it is exported, and a
     /// measurement where there is something to measure.
     pub fn push(&mut self, finished: FinishedSpan, out: &mut Vec<Signal>) {
-        if let Subject::Exchange(exchange) = &finished.subject
-            && let Some((histogram, seconds, attributes)) = metrics::measure(exchange)
-        {
+        for measurement in metrics::measure(&finished) {
             self.counters.measurements += 1;
             out.push(Signal::Measurement {
                 service: Arc::clone(&finished.service),
-                histogram,
-                value: seconds,
-                attributes: self.counted(attributes),
+                instrument: measurement.instrument,
+                value: measurement.value,
+                attributes: self.counted(measurement.attributes),
             });
         }
         if finished.exported {
             self.counters.spans += 1;
-            let told = match &finished.subject {
-                Subject::Exchange(exchange) => http::tell(exchange),
-                Subject::ConnectFailure(failure) => connect::tell(failure),
-            };
+            let told = tell(&finished);
             let span = Box::new(self.span(&finished, told));
             let service = finished.service;
             out.push(Signal::Span { service, span });
@@ -139,6 +138,16 @@ impl Telemetry {
     }
 
     fn span(&mut self, finished: &FinishedSpan, told: Told) -> SpanData {
+        let mut events = SpanEvents::default();
+        for event in told.events {
+            let at = wall_time(finished.clock, event.at);
+            events.events.push(Event::new(
+                event.name,
+                at,
+                self.counted(event.attributes),
+                0,
+            ));
+        }
         let parent = finished.parent;
         let scope = format!("kaos.{}", finished.service.name);
         SpanData {
@@ -151,11 +160,47 @@ impl Telemetry {
             end_time: wall_time(finished.clock, told.ended.max(told.began)),
             attributes: self.counted(told.attributes),
             dropped_attributes_count: 0,
-            events: SpanEvents::default(),
+            events,
             links: SpanLinks::default(),
             status: told.status,
             instrumentation_scope: InstrumentationScope::builder(scope).build(),
         }
+    }
+}
+
+/// What a finished span tells: HTTP first, and on top of it what it is beyond that.
+fn tell(finished: &FinishedSpan) -> Told {
+    let service = &finished.service;
+    match (&finished.subject, &finished.part) {
+        (Subject::Exchange(exchange), Part::Http) => http::tell(exchange),
+        (Subject::Exchange(exchange), Part::Model(part)) => genai::tell(exchange, part, service),
+        (Subject::Exchange(exchange), Part::ToolCall(part)) => mcp::tell(exchange, part, service),
+        (Subject::Exchange(exchange), Part::Delegation { target }) => {
+            agent::tell_delegation(exchange, target, service)
+        }
+        (Subject::ConnectFailure(failure), part) => connect::tell(failure, part, service),
+        (Subject::Loop(run), _) => agent::tell_loop(run, service),
+        (Subject::Step(step), _) => agent::tell_step(step, service),
+        (Subject::Tool(tool), _) => agent::tell_tool(tool, service),
+    }
+}
+
+/// Bytes of a span's name: the names of models and tools come from the traffic.
+const MAX_NAME_BYTES: usize = 256;
+
+/// Name of a span with a part that comes from the traffic.
+fn name_of(prefix: &str, named: &str) -> Cow<'static, str> {
+    let mut name = format!("{prefix}{named}");
+    name.truncate(name.floor_char_boundary(MAX_NAME_BYTES));
+    name.into()
+}
+
+/// Status of a span that this became of. OK is said explicitly.
+fn status(verdict: Verdict) -> Status {
+    match verdict {
+        Verdict::Succeeded => Status::Ok,
+        Verdict::Open => Status::Unset,
+        Verdict::Failed { message, .. } => Status::error(secrets::masked(message)),
     }
 }
 

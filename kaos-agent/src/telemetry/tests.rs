@@ -31,6 +31,7 @@ fn finished(subject: Subject) -> FinishedSpan {
         }),
         clock: WallOffset(1_000_000_000_000_000_000),
         exported: true,
+        part: Part::Http,
         subject,
     }
 }
@@ -42,7 +43,7 @@ fn signals(finished: FinishedSpan) -> String {
 }
 
 fn signals_of(exchange: Exchange) -> String {
-    signals(finished(Subject::Exchange(Box::new(exchange))))
+    signals(finished(Subject::Exchange(Arc::new(exchange))))
 }
 
 fn text(signal: &Signal) -> String {
@@ -89,11 +90,11 @@ fn text(signal: &Signal) -> String {
         }
         Signal::Measurement {
             service,
-            histogram,
+            instrument,
             value,
             attributes,
         } => {
-            let Histogram { name, unit, .. } = histogram;
+            let Instrument { name, unit, .. } = instrument;
             writeln!(text, "{name} {value} {unit} of {}", service.name).expect("a string");
             write_attributes(attributes, &mut text);
         }
@@ -208,7 +209,7 @@ fn what_is_not_exported_is_measured() {
     let exchange = RequestBuilder::get("/").server().answered(200, MILLISECOND);
     let unsampled = FinishedSpan {
         exported: false,
-        ..finished(Subject::Exchange(Box::new(exchange)))
+        ..finished(Subject::Exchange(Arc::new(exchange)))
     };
     assert_snapshot!(signals(unsampled));
 }
@@ -237,7 +238,7 @@ fn a_root_has_no_parent() {
     let mut out = Vec::new();
     let root = FinishedSpan {
         parent: None,
-        ..finished(Subject::Exchange(Box::new(exchange)))
+        ..finished(Subject::Exchange(Arc::new(exchange)))
     };
     Telemetry::new().push(root, &mut out);
     let Some(Signal::Span { span, .. }) = out.pop() else {
@@ -257,7 +258,7 @@ fn counters_count() {
             Role::Client => request.client(),
             Role::Server => request.server(),
         };
-        let exchange = Box::new(request.answered(200, 1));
+        let exchange = Arc::new(request.answered(200, 1));
         telemetry.push(finished(Subject::Exchange(exchange)), &mut Vec::new());
     }
     let expected = TelemetryCounters {

@@ -4,6 +4,7 @@ The one stand-in among the workloads: it answers from a script in place of a mod
 decides what it answers: `scripted/script.py` has the language.
 """
 
+import os
 import sys
 
 import uvicorn
@@ -15,4 +16,4 @@ app = FastAPI()
 for api in (openai_api, anthropic_api, ollama_api):
     app.include_router(api.router)
 
-uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]))
+uvicorn.run(app, host=os.environ.get("HOST", "127.0.0.1"), port=int(sys.argv[1]))

@@ -3,6 +3,7 @@
 The tools are in toolbox.py, but for one that needs the library.
 """
 
+import os
 import sys
 
 from fastmcp import Context, FastMCP
@@ -21,4 +22,5 @@ server = FastMCP("tools")
 for tool in (*toolbox.TOOLS, count):
     server.tool(tool)
 
-server.run(transport="http", host="127.0.0.1", port=int(sys.argv[1]), show_banner=False)
+host = os.environ.get("HOST", "127.0.0.1")
+server.run(transport="http", host=host, port=int(sys.argv[1]), show_banner=False)

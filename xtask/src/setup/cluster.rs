@@ -1,5 +1,6 @@
-//! `cargo xtask setup --cluster`: a Kubernetes control plane and helm for the operator's tests,
-//! built from their Go modules, since those need no registry of images.
+//! `cargo xtask setup --cluster`: a Kubernetes control plane and helm for the operator's tests, and
+//! with `--node` what makes a whole node of it for `cargo xtask e2e`; built from their Go modules,
+//! since those need no registry of images.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use anyhow::{Context as _, Result};
 use serde::Deserialize;
 
 use super::machine::Machine;
+use super::packages;
 use super::root::quietly;
 use super::steps::{Action, Step};
 use crate::{command, paths};
@@ -18,25 +20,31 @@ const ETCD: &str = "3.6.8";
 const HELM: &str = "4.3.1";
 /// The language version that the modules around them declare.
 const GO: &str = "1.26.0";
-/// What is built of Kubernetes.
-const PROGRAMS: [&str; 2] = ["kube-apiserver", "kube-controller-manager"];
+const COREDNS: &str = "1.14.7";
+/// What is built of Kubernetes for a control plane.
+const PROGRAMS: &[&str] = &["kube-apiserver", "kube-controller-manager"];
+/// And for a node.
+const NODE_PROGRAMS: &[&str] = &["kube-scheduler", "kubelet", "kube-proxy", "kubectl"];
+/// What keeps the namespaces of a pod open: a program that waits for ever.
+const PAUSE: &str =
+    "package main\n\nimport \"syscall\"\n\nfunc main() {\n\tfor {\n\t\tsyscall.Pause()\n\t}\n}\n";
 
 /// The steps. The first takes minutes.
 pub const STEPS: &[Step] = &[
     Step {
         name: "kubernetes",
         what: "kube-apiserver, kube-controller-manager",
-        missing: |machine| {
-            let directory = kubernetes(&machine.cache);
-            absent(PROGRAMS.map(|program| directory.join(program)))
-        },
-        action: Action::User(build_kubernetes),
+        missing: |machine| absent(kubernetes_programs(&machine.cache, PROGRAMS)),
+        action: Action::User(|machine| build_kubernetes(machine, PROGRAMS)),
     },
     Step {
         name: "etcd",
         what: "the store of the API server",
         missing: |machine| absent([etcd(&machine.cache)]),
-        action: Action::User(build_etcd),
+        action: Action::User(|machine| {
+            let package = "go.etcd.io/etcd/server/v3";
+            build_module(machine, "etcd", package, ETCD, &etcd(&machine.cache))
+        }),
     },
     Step {
         name: "helm",
@@ -46,15 +54,80 @@ pub const STEPS: &[Step] = &[
     },
 ];
 
-/// Whether all of it is there.
+/// What a node needs beside them. The first two take minutes.
+pub const NODE_STEPS: &[Step] = &[
+    Step {
+        name: "kubelet",
+        what: "kubelet, kube-proxy, kube-scheduler, kubectl",
+        missing: |machine| absent(kubernetes_programs(&machine.cache, NODE_PROGRAMS)),
+        action: Action::User(|machine| build_kubernetes(machine, NODE_PROGRAMS)),
+    },
+    Step {
+        name: "coredns",
+        what: "resolves the names of Services",
+        missing: |machine| absent([coredns(&machine.cache)]),
+        action: Action::User(|machine| {
+            let package = "github.com/coredns/coredns";
+            build_module(
+                machine,
+                "coredns",
+                package,
+                COREDNS,
+                &coredns(&machine.cache),
+            )
+        }),
+    },
+    Step {
+        name: "pause image",
+        what: "keeps the namespaces of a pod",
+        missing: |machine| absent([pause(&machine.cache)]),
+        action: Action::User(build_pause),
+    },
+    Step {
+        name: "node packages",
+        what: "containerd, runc, CNI plugins, iptables",
+        missing: packages::missing_of_node,
+        action: Action::Root(packages::install),
+    },
+];
+
+/// Whether a control plane and helm are there.
 ///
 /// # Errors
 /// No home directory.
 pub fn is_there() -> Result<bool> {
     let cache = paths::cache()?;
-    let programs = PROGRAMS.map(|program| kubernetes(&cache).join(program));
+    let programs = kubernetes_programs(&cache, PROGRAMS);
     let all = programs.into_iter().chain([etcd(&cache), helm(&cache)]);
     Ok(absent(all).is_empty())
+}
+
+/// Whether a whole node can be started.
+///
+/// # Errors
+/// No `rustc`, or no home directory.
+pub fn node_is_there() -> Result<bool> {
+    let machine = Machine::look()?;
+    let steps = STEPS.iter().chain(NODE_STEPS);
+    Ok(steps
+        .map(|step| (step.missing)(&machine))
+        .all(|missing| missing.is_empty()))
+}
+
+fn kubernetes_programs(cache: &Path, programs: &[&str]) -> Vec<PathBuf> {
+    let directory = kubernetes(cache);
+    programs
+        .iter()
+        .map(|program| directory.join(program))
+        .collect()
+}
+
+fn coredns(cache: &Path) -> PathBuf {
+    cache.join(format!("coredns-{COREDNS}/coredns"))
+}
+
+fn pause(cache: &Path) -> PathBuf {
+    cache.join("pause-1.tar")
 }
 
 fn kubernetes(cache: &Path) -> PathBuf {
@@ -84,7 +157,7 @@ struct Download {
     dir: PathBuf,
 }
 
-fn build_kubernetes(machine: &Machine) -> Result<()> {
+fn build_kubernetes(machine: &Machine, programs: &[&str]) -> Result<()> {
     let module = "k8s.io/kubernetes";
     let work = work_directory(machine, "kubernetes")?;
     let requirement = format!("module build\n\ngo {GO}\n\nrequire {module} v{KUBERNETES}\n");
@@ -95,7 +168,10 @@ fn build_kubernetes(machine: &Machine) -> Result<()> {
     let theirs = fs::read_to_string(download.dir.join("go.mod"))
         .context("the module of Kubernetes has no go.mod")?;
     write(&work, "go.mod", &(requirement + &replacements(&theirs)))?;
-    let packages = PROGRAMS.map(|program| format!("{module}/cmd/{program}"));
+    let packages: Vec<String> = programs
+        .iter()
+        .map(|program| format!("{module}/cmd/{program}"))
+        .collect();
     import(&work, &packages)?;
     // Without a version of its own, an API server refuses to start.
     let (major_minor, _) = KUBERNETES.rsplit_once('.').context("an odd version")?;
@@ -119,14 +195,33 @@ fn replacements(go_mod: &str) -> String {
     format!("\nreplace (\n{})\n", lines.collect::<String>())
 }
 
-fn build_etcd(machine: &Machine) -> Result<()> {
-    let package = "go.etcd.io/etcd/server/v3";
-    let work = work_directory(machine, "etcd")?;
-    let requirement = format!("module build\n\ngo {GO}\n\nrequire {package} v{ETCD}\n");
+/// Builds the only program of a module into a file.
+fn build_module(
+    machine: &Machine,
+    name: &str,
+    package: &str,
+    version: &str,
+    program: &Path,
+) -> Result<()> {
+    let work = work_directory(machine, name)?;
+    let requirement = format!("module build\n\ngo {GO}\n\nrequire {package} v{version}\n");
     write(&work, "go.mod", &requirement)?;
     import(&work, &[package.to_owned()])?;
-    // Named as a file: the package's own name would be `v3`.
-    build(&work, &etcd(&machine.cache), "-s -w", &[package.to_owned()])?;
+    build(&work, program, "-s -w", &[package.to_owned()])?;
+    remove(&work)
+}
+
+fn build_pause(machine: &Machine) -> Result<()> {
+    let work = work_directory(machine, "pause")?;
+    write(&work, "go.mod", &format!("module pause\n\ngo {GO}\n"))?;
+    write(&work, "main.go", PAUSE)?;
+    build(&work, &work.join("root/pause"), "-s -w", &[".".to_owned()])?;
+    quietly(
+        Command::new(paths::root().join("tests/cluster/image.sh"))
+            .arg(pause(&machine.cache))
+            .arg(work.join("root"))
+            .arg(r#"localhost/pause:1={"Entrypoint":["/pause"]}"#),
+    )?;
     remove(&work)
 }
 

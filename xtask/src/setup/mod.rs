@@ -16,11 +16,11 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-pub use self::cluster::is_there as cluster_is_there;
+pub use self::cluster::{is_there as cluster_is_there, node_is_there};
 use self::machine::Machine;
 pub use self::root::{is_root, prefix as root_prefix};
-pub use self::steps::bpf_linker;
 use self::steps::{Action, STEPS, Step};
+pub use self::steps::{bpf_linker, python};
 
 /// `cargo xtask setup`
 #[derive(Debug, clap::Args)]
@@ -31,6 +31,9 @@ pub struct Options {
     /// Also build a Kubernetes control plane and helm, for the tests of the operator (minutes).
     #[arg(long)]
     cluster: bool,
+    /// Also bring what a whole Kubernetes node needs, for `cargo xtask e2e` (more minutes).
+    #[arg(long)]
+    node: bool,
 }
 
 /// How a step went.
@@ -45,10 +48,12 @@ enum Outcome {
 /// # Errors
 /// The machine cannot be looked at: no `rustc`, no home directory.
 pub fn run(options: &Options) -> Result<ExitCode> {
-    Ok(match steps(options.check, options.cluster)? {
-        0 => ExitCode::SUCCESS,
-        _ => ExitCode::FAILURE,
-    })
+    Ok(
+        match steps(options.check, options.cluster || options.node, options.node)? {
+            0 => ExitCode::SUCCESS,
+            _ => ExitCode::FAILURE,
+        },
+    )
 }
 
 /// The same for commands that need the results. What could not be brought was printed; we go on,
@@ -57,7 +62,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
 /// # Errors
 /// As [`run`].
 pub fn ensure() -> Result<()> {
-    let missing = steps(false, false)?;
+    let missing = steps(false, false, false)?;
     if missing > 0 {
         println!(
             "setup: going on without {missing} of {} steps\n",
@@ -83,12 +88,13 @@ pub fn variables() -> Result<Vec<String>> {
 }
 
 /// Runs all steps and returns how many are missing afterwards.
-fn steps(check_only: bool, with_cluster: bool) -> Result<usize> {
+fn steps(check_only: bool, with_cluster: bool, with_node: bool) -> Result<usize> {
     let machine = Machine::look()?;
     println!("setup: {machine}");
     let mut missing = 0;
     let cluster = cluster::STEPS.iter().filter(|_| with_cluster);
-    for step in STEPS.iter().chain(cluster) {
+    let node = cluster::NODE_STEPS.iter().filter(|_| with_node);
+    for step in STEPS.iter().chain(cluster).chain(node) {
         let started = Instant::now();
         print!("  {:<20} {} … ", step.name, step.what);
         std::io::stdout().flush()?;

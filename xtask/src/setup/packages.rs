@@ -69,9 +69,50 @@ const PACKAGES: &[Package] = &[
     },
 ];
 
+/// What `tests/cluster/start.sh` makes a Kubernetes node of, beside what is built from source.
+const NODE_PACKAGES: &[Package] = &[
+    Package {
+        name: "containerd",
+        probe: Probe::File("/usr/bin/containerd"),
+    },
+    Package {
+        name: "runc",
+        probe: Probe::File("/usr/sbin/runc"),
+    },
+    Package {
+        name: "containernetworking-plugins",
+        probe: Probe::File("/usr/lib/cni/bridge"),
+    },
+    Package {
+        name: "iptables",
+        probe: Probe::File("/usr/sbin/iptables"),
+    },
+    Package {
+        name: "conntrack",
+        probe: Probe::File("/usr/sbin/conntrack"),
+    },
+    Package {
+        name: "iproute2",
+        probe: Probe::Program("ip"),
+    },
+    Package {
+        name: "openssl",
+        probe: Probe::Program("openssl"),
+    },
+];
+
 /// Names of the packages that are not there.
 pub fn missing(machine: &Machine) -> Vec<String> {
-    PACKAGES
+    missing_of(PACKAGES, machine)
+}
+
+/// Names of the packages that a Kubernetes node needs and that are not there.
+pub fn missing_of_node(machine: &Machine) -> Vec<String> {
+    missing_of(NODE_PACKAGES, machine)
+}
+
+fn missing_of(packages: &[Package], machine: &Machine) -> Vec<String> {
+    packages
         .iter()
         .filter(|package| !is_there(&package.probe, &machine.llvm))
         .map(|package| for_llvm(package.name, &machine.llvm))

@@ -8,8 +8,12 @@ const CLUSTER: &str = "cluster: ";
 /// What came of all tests so far.
 #[derive(Debug, Default)]
 pub struct Summary {
-    passed: usize,
-    failed: usize,
+    passed: Vec<String>,
+    failed: Vec<String>,
+    /// Failed at first, and passed by themselves.
+    flaky: Vec<String>,
+    /// Passed without doing anything; they are among the passed.
+    idle: usize,
     /// Each with its reason.
     skipped: Vec<String>,
     /// Ignored tests, each with its reason: those that the plain tier left to another.
@@ -27,9 +31,9 @@ impl Summary {
         };
         // A test may print between its name and its outcome, where nothing captures it.
         if outcome.ends_with("ok") {
-            self.passed += 1;
+            self.passed.push(name.to_owned());
         } else if outcome.ends_with("FAILED") {
-            self.failed += 1;
+            self.failed.push(name.to_owned());
         } else if let Some(reason) = outcome.strip_prefix("ignored") {
             let reason = reason.trim_start_matches(", ");
             self.ignored.push(format!("{name}: {reason}"));
@@ -57,24 +61,47 @@ impl Summary {
         self.skipped.extend::<Vec<String>>(skipped);
     }
 
+    /// A test that is none of cargo's was not started, for this reason.
+    pub fn skip(&mut self, name: &str, reason: &str) {
+        self.skipped.push(format!("{name}: {reason}"));
+    }
+
     /// A test found at run time that it cannot run here, and passed without doing anything.
     pub fn skipped_itself(&mut self, what: &str) {
-        self.passed = self.passed.saturating_sub(1);
+        self.idle += 1;
         self.skipped.push(what.to_owned());
     }
 
     /// A run failed without any test saying so.
     pub fn fail_without_report(&mut self) {
-        self.failed += 1;
+        self.failed.push("(a run without report)".to_owned());
     }
 
     /// How many have failed.
     pub fn failed(&self) -> usize {
-        self.failed
+        self.failed.len()
     }
 
-    /// Prints what was skipped and the closing line.
+    /// Names of the tests that failed after so many others had.
+    pub fn failed_since(&self, before: usize) -> &[String] {
+        &self.failed[before.min(self.failed.len())..]
+    }
+
+    /// Tests that had failed ran once more, with this outcome.
+    pub fn tried_again(&mut self, again: &Self) {
+        let (flaky, failed) = std::mem::take(&mut self.failed)
+            .into_iter()
+            .partition(|name| again.passed.contains(name) && !again.failed.contains(name));
+        self.failed = failed;
+        self.passed.extend::<Vec<String>>(flaky.clone());
+        self.flaky.extend(flaky);
+    }
+
+    /// Prints what was skipped or flaky, and the closing line.
     pub fn report(&self) {
+        for flaky in &self.flaky {
+            println!("test: flaky, it failed and then passed by itself: {flaky}");
+        }
         for skipped in &self.skipped {
             println!("test: skipped {skipped}");
         }
@@ -82,13 +109,14 @@ impl Summary {
     }
 
     fn line(&self) -> String {
-        let (passed, failed, skipped) = (self.passed, self.failed, self.skipped.len());
+        let passed = self.passed.len().saturating_sub(self.idle);
+        let (failed, skipped) = (self.failed.len(), self.skipped.len());
         format!("{passed} passed, {failed} failed, {skipped} skipped")
     }
 
     /// Failure if anything failed.
     pub fn exit_code(&self) -> ExitCode {
-        if self.failed == 0 {
+        if self.failed.is_empty() {
             ExitCode::SUCCESS
         } else {
             ExitCode::FAILURE
@@ -124,6 +152,15 @@ mod tests {
         let mut summary = summary(&PLAIN);
         summary.skip_kernel_tier();
         assert_eq!(summary.line(), "1 passed, 1 failed, 1 skipped");
+    }
+
+    #[test]
+    fn what_passes_by_itself_is_flaky_and_what_fails_again_has_failed() {
+        let mut first = summary(&["test a ... ok", "test b ... FAILED", "test c ... FAILED"]);
+        assert_eq!(first.failed_since(0), ["b", "c"]);
+        first.tried_again(&summary(&["test b ... ok", "test c ... FAILED"]));
+        assert_eq!(first.line(), "2 passed, 1 failed, 0 skipped");
+        assert_eq!(first.flaky, ["b"]);
     }
 
     #[test]

@@ -202,3 +202,143 @@ fn context_in(memory: &impl Memory, context_type: &ContextType, state: u64) -> O
         .position(|word| context_type.is_context(memory, *word))?;
     u32::try_from(index * 8).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    const TYPE: u64 = 0x10_0000;
+    const THREAD: u64 = 0x20_0000;
+    const STATE: u64 = 0x30_0000;
+    const CONTEXT: u64 = 0x40_0000;
+    const TEXT: u64 = 0x50_0000;
+    const SLOT: u64 = 0x318;
+    const CONTEXT_AT: u64 = 224;
+
+    /// Memory in pages of zeros, with some words in it.
+    #[derive(Clone, Default)]
+    struct Made(BTreeMap<u64, u64>);
+
+    impl Memory for Made {
+        fn bytes(&self, address: u64, length: usize) -> Option<Vec<u8>> {
+            let end = address.checked_add(length as u64)?;
+            if !(TYPE..TEXT + 0x10_0000).contains(&address) {
+                return None;
+            }
+            let byte = |at: u64| {
+                let word = self.0.get(&(at & !7)).copied().unwrap_or(0);
+                word.to_ne_bytes()[(at & 7) as usize]
+            };
+            Some((address..end).map(byte).collect())
+        }
+    }
+
+    impl Made {
+        fn text(&mut self, address: u64, text: &str) {
+            let bytes: Vec<u8> = text.bytes().chain([0; 8]).collect();
+            for (index, word) in bytes.chunks_exact(8).enumerate() {
+                let word = u64::from_ne_bytes(word.try_into().expect("eight bytes"));
+                self.0.insert(address + index as u64 * 8, word);
+            }
+        }
+
+        /// An interpreter as 3.11 has it on glibc.
+        fn interpreter() -> Self {
+            let mut made = Self::default();
+            made.text(TEXT, "_contextvars.Context");
+            made.text(TEXT + 64, "copy");
+            let words = [
+                (TYPE + 24, TEXT),
+                (TYPE + 32, 48),
+                (TYPE + 208, 32),
+                (TYPE + 232, TYPE + 0x1000),
+                (TYPE + 312, 0x1234),
+                (TYPE + 0x1000, TEXT + 64),
+                (TYPE + 0x1008, 0x5678),
+                (THREAD + SLOT - 8, 1),
+                (THREAD + SLOT, STATE),
+                (STATE + 152, THREAD),
+                (STATE + CONTEXT_AT, CONTEXT),
+                (CONTEXT + 8, TYPE),
+            ];
+            made.0.extend(words);
+            made
+        }
+
+        fn find(&self) -> Result<PythonLayout, NotFound> {
+            let context_type = ContextType::read(self, TYPE).ok_or(NotFound::Type)?;
+            find(self, &context_type, &[THREAD], false)
+        }
+    }
+
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn slot_and_context_are_found() {
+        let made = Made::interpreter();
+        let context_type = ContextType::read(&made, TYPE).expect("it is one");
+        assert_eq!((context_type.make, context_type.copy), (0x1234, 0x5678));
+        let layout = made.find().expect("it is there");
+        assert_eq!((layout.slot, layout.slot_behind), (0x318, DIRECT));
+        assert_eq!((layout.context, layout.entered), (224, 40));
+        assert_eq!((layout.object_type, layout.flags), (8, PYTHON_THREADS));
+    }
+
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn threads_without_contexts_are_found() {
+        let mut made = Made::interpreter();
+        made.0.remove(&(STATE + CONTEXT_AT));
+        let layout = made.find().expect("the state is there");
+        assert_eq!(layout.flags, PYTHON_THREADS | PYTHON_NO_CONTEXTS);
+    }
+
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn slots_behind_a_pointer_are_found() {
+        let mut made = Made::interpreter();
+        made.0.remove(&(THREAD + SLOT - 8));
+        made.0.remove(&(THREAD + SLOT));
+        assert_eq!(made.find(), Err(NotFound::State));
+        made.0.insert(THREAD + 0x80, THREAD + 0x8000);
+        made.0.insert(THREAD + 0x8000 + 24, STATE);
+        let context_type = ContextType::read(&made, TYPE).expect("it is one");
+        let layout = find(&made, &context_type, &[THREAD], true).expect("it is there");
+        assert_eq!((layout.slot, layout.slot_behind), (0x80, 24));
+    }
+
+    /// Every word of it may point anywhere: nothing is found or something, and it ends.
+    #[test]
+    fn wild_pointers_do_no_harm() {
+        let whole = Made::interpreter();
+        let wild = [
+            0,
+            1,
+            7,
+            TYPE,
+            THREAD,
+            STATE,
+            TEXT + 0xf_ffff,
+            u64::MAX,
+            u64::MAX - 7,
+        ];
+        for place in whole.0.keys() {
+            for value in wild {
+                let mut made = whole.clone();
+                made.0.insert(*place, value);
+                let _ = made.find();
+            }
+        }
+        let nothing = Made::default();
+        assert_eq!(nothing.find(), Err(NotFound::Type));
+        let context_type = ContextType::read(&whole, TYPE).expect("it is one");
+        for thread in wild {
+            let found = find(&whole, &context_type, &[thread], true);
+            assert_eq!(
+                found.is_ok(),
+                thread == THREAD && cfg!(target_arch = "x86_64")
+            );
+        }
+    }
+}

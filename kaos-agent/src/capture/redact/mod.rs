@@ -31,6 +31,15 @@ use self::head::RequestKind;
 use crate::capture::event::{Data, Direction, PodEvent, ProcessChange, ProcessEvent, SocketId};
 use crate::settings::RecordedContents;
 
+/// The text with its secrets masked: those in JSON and queries, and those that show by their shape.
+#[must_use]
+pub fn redact_text(text: String) -> String {
+    let mut bytes = text.into_bytes();
+    scanner::Scanner::default().redact(&mut bytes);
+    // A character is masked whole or not at all, so this is UTF-8 as before.
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
 /// Sockets whose state is kept. One that is forgotten and used again is masked until its next
 /// message, so a full table costs contents, never secrets.
 const MAX_SOCKETS: usize = 65_536;

@@ -13,19 +13,20 @@ use crate::export::exporter::Exporter;
 use crate::export::testing::collector::{Collector, Message};
 use crate::export::testing::named_service;
 use crate::identity::service::{MetricReading, Protocol, Service};
-use crate::telemetry::{Histogram, Signal};
+use crate::telemetry::Signal;
+use crate::telemetry::instruments::{Instrument, InstrumentKind};
 
-static DURATION: Histogram = Histogram {
+static DURATION: Instrument = Instrument {
     name: "http.server.request.duration",
     unit: "s",
     description: "Duration of served requests",
-    boundaries: &[0.1, 1.0],
+    kind: InstrumentKind::Histogram(&[0.1, 1.0]),
 };
 
 pub(super) fn measure(exporter: &mut Exporter, service: &Arc<Service>, value: f64, path: &str) {
     exporter.send(Signal::Measurement {
         service: Arc::clone(service),
-        histogram: &DURATION,
+        instrument: &DURATION,
         value,
         attributes: vec![KeyValue::new("url.path", path.to_owned())],
     });

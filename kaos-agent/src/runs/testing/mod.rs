@@ -1,5 +1,6 @@
 //! Builders of exchanges, and a language for tests: see [`script`].
 
+pub mod meanings;
 pub mod script;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use crate::capture::event::{Endpoints, Pid, SocketId};
 use crate::exchanges::exchange::{
     Actor, Body, Exchange, ExchangeId, HttpVersion, Outcome, Request, Response, Role,
 };
+use crate::identity::agent::AgentSettings;
 use crate::identity::service::{Batching, BesideSdk, MetricReading, Sampler, Service};
 use crate::time::Nanos;
 
@@ -31,6 +33,7 @@ pub fn service(name: &str) -> Service {
         http_server_spans: true,
         http_client_spans: true,
         excluded_urls: Vec::new(),
+        agent: AgentSettings::default(),
         beside_sdk: BesideSdk::Complement,
     }
 }

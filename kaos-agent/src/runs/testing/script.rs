@@ -9,23 +9,27 @@
 //! | `understood s` | it is known what `s`, which has the option `later`, asks for: nothing known |
 //! | `understood s m=T/a` | the same: a call of an MCP tool, with a traceparent in its message |
 //! | `respond s` | the first byte of its response moves |
-//! | `end s` | it is over |
-//! | `fail c P [ms]` | `P` could not connect, which took so long |
+//! | `end s [options]` | it is over: see [`meanings`](super::meanings) |
+//! | `fail c P [ms] [to=ADDRESS]` | `P` could not connect, which took so long |
 //! | `exit P` | the process is gone |
 //! | `exports P` | it exports spans |
 //! | `wait N` | so many milliseconds go by |
 //! | `clock N` | the wall clock is now so many seconds ahead of the monotonic one |
-//! | `service P settings` | `excluded=REGEX`, `server=off`, `client=off`, `sampler=NAME`, `sdk=MODE` |
+//! | `service P settings` | `excluded=REGEX`, `server=off`, `client=off`, `sampler=NAME`, `sdk=MODE`, `agent=NAME`, `model=URL`, `tools=URL`, `peer=URL` |
 //!
 //! Options: `@x` names the connection (two ends of one name are joined; without it an exchange has
 //! one of its own), `h=T/a` sends the traceparent of trace `T` and span `a`, sampled (`h=T/a/00`:
 //! with these flags), `ts=…` the tracestate, `url=/…` the target, `ago=N` the first byte moved so
-//! many milliseconds before the statement, `later` lets it wait for `understood`, `as=otlp` makes it the request of an OTLP exporter.
+//! many milliseconds before the statement, `later` lets it wait for `understood`, `as=otlp` makes it
+//! the request of an OTLP exporter, `to=ADDRESS` names its server, `op=…` is what it asks for
+//! ([`meanings`](super::meanings)).
 //!
 //! What comes of it is one line per span in the order in which they began:
 //! `name trace:parent`, where the trace has the name in the header or `#name` of the exchange that
 //! began it, the parent that of the span, or `-`; then ` remote` if the parent is in another
-//! process, ` off` if the span is not exported, ` +Ns` the clock, ` {…}` the tracestate.
+//! process, ` off` if the span is not exported, ` +Ns` the clock, ` {…}` the tracestate, ` […]` what
+//! an exchange is beyond HTTP. Spans of runs are `loop`, `step1` and `tool.X`, with what became of
+//! them, and of steps and tools from when to when, in milliseconds.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,23 +37,26 @@ use std::sync::Arc;
 use opentelemetry::{SpanId, TraceId};
 use regex::Regex;
 
-use super::{MILLISECOND, RequestBuilder, service};
+use super::{MILLISECOND, RequestBuilder, meanings, service};
 use crate::capture::event::Pid;
-use crate::exchanges::exchange::{
-    Actor, ConnectFailure, Exchange, ExchangeEvent, ExchangeId, Request,
-};
+use crate::exchanges::exchange::{Actor, ConnectFailure, ExchangeEvent, ExchangeId, Request};
 use crate::exchanges::meaning::Operation;
 use crate::exchanges::rpc::mcp::{McpKind, McpMessage, McpRequest};
+use crate::identity::agent::Authority;
 use crate::identity::service::{BesideSdk, Sampler, Service};
 use crate::runs::cause::{CauseSource, OneInFlight};
 use crate::runs::counters::RunCounters;
 use crate::runs::ids::Ids;
+use crate::runs::part::Part;
 use crate::runs::span::{FinishedSpan, Subject};
+use crate::runs::verdict::Verdict;
 use crate::runs::{Limits, Runs};
 use crate::time::{Nanos, WallOffset};
 
 const SEED: u64 = 42;
 const SECOND: i64 = 1_000_000_000;
+/// When scripts begin, in milliseconds.
+const START: Nanos = 1_000;
 
 /// What a script came to.
 pub struct Outcome {
@@ -74,10 +81,13 @@ pub fn run_with<S: CauseSource>(script: &str, limits: Limits, source: S) -> Outc
     let mut stage = Stage {
         runs: Runs::with_source(limits, SEED, source),
         ids: Ids::new(SEED),
-        now: 1_000 * MILLISECOND,
+        now: START * MILLISECOND,
         requests: BTreeMap::new(),
         connections: Vec::new(),
+        operations: BTreeMap::new(),
         services: BTreeMap::new(),
+        drawn: BTreeMap::new(),
+        made: 0,
         trace_names: BTreeMap::new(),
         span_names: BTreeMap::new(),
         finished: Vec::new(),
@@ -89,15 +99,25 @@ pub fn run_with<S: CauseSource>(script: &str, limits: Limits, source: S) -> Outc
         }
     }
     stage.runs.finish(stage.now, &mut stage.finished);
+    for span in &stage.finished {
+        let name = match &span.subject {
+            Subject::Exchange(_) | Subject::ConnectFailure(_) => continue,
+            Subject::Loop(_) => "loop".to_owned(),
+            Subject::Step(step) => format!("step{}", step.number),
+            Subject::Tool(tool) => format!("tool.{}", tool.name),
+        };
+        let id = span.context.span_id().to_bytes();
+        stage.span_names.insert(id, name);
+    }
     let order = stage
         .finished
         .iter()
         .map(|span| stage.name(span).to_owned());
     let order = order.collect();
-    stage.finished.sort_by_key(|span| match &span.subject {
-        Subject::Exchange(exchange) => exchange.request.id,
-        Subject::ConnectFailure(failure) => failure.id,
-    });
+    let drawn = &stage.drawn;
+    stage
+        .finished
+        .sort_by_key(|span| drawn[&span.context.span_id().to_bytes()]);
     Outcome {
         lines: stage.finished.iter().map(|span| stage.line(span)).collect(),
         order,
@@ -109,8 +129,13 @@ struct Stage<S> {
     runs: Runs<S>,
     /// The same sequence that the stage draws from, to know the names of ids.
     ids: Ids,
+    /// How many ids were drawn before each span's.
+    drawn: BTreeMap<[u8; 8], usize>,
+    /// Spans that the stage made by itself.
+    made: u64,
     now: Nanos,
     requests: BTreeMap<String, Arc<Request>>,
+    operations: BTreeMap<String, Arc<Operation>>,
     connections: Vec<String>,
     services: BTreeMap<Pid, Service>,
     trace_names: BTreeMap<[u8; 16], String>,
@@ -144,16 +169,25 @@ impl<S: CauseSource> Stage<S> {
                 let (id, actor, at) = (request.id, request.actor, self.now);
                 self.push(ExchangeEvent::Responding { id, at, actor });
             }
-            ["end", name] => {
-                let request = Arc::clone(&self.requests[name]);
-                let exchange = Exchange {
-                    request,
-                    ..RequestBuilder::get("/").answered(200, self.now)
-                };
+            ["end", name, ref options @ ..] => {
+                let operation = self.operations.get(name);
+                let request = &self.requests[name];
+                let exchange = meanings::ended(request, operation, options, self.now);
                 self.push(ExchangeEvent::Ended(Box::new(exchange)));
             }
-            ["fail", name, process, ref took @ ..] => {
-                let took: u64 = took.iter().map(|ms| number(ms)).sum();
+            ["fail", name, process, ref options @ ..] => {
+                let mut took = 0;
+                let mut server = None;
+                for option in options {
+                    match option.strip_prefix("to=") {
+                        Some(address) => server = Some(address),
+                        None => took = number(option),
+                    }
+                }
+                let mut request = RequestBuilder::get("/").client();
+                if let Some(server) = server {
+                    request = request.served_at(server);
+                }
                 let id = self.name_ids(name);
                 let pid = self.pid(process);
                 let failure = ConnectFailure {
@@ -163,7 +197,7 @@ impl<S: CauseSource> Stage<S> {
                         tid: pid,
                         label: crate::capture::event::Label::Unknown,
                     },
-                    endpoints: RequestBuilder::get("/").client().build().endpoints,
+                    endpoints: request.build().endpoints,
                     at: self.now - took * MILLISECOND,
                     failed_at: self.now,
                     errno: libc::ECONNREFUSED,
@@ -200,12 +234,21 @@ impl<S: CauseSource> Stage<S> {
     fn push(&mut self, event: ExchangeEvent) {
         let services = |pid| self.services.get(&pid).cloned().map(Arc::new);
         self.runs.push(event, &services, &mut self.finished);
+        while self.made < self.runs.traces.made() {
+            self.draw(&format!("+{}", self.made));
+            self.made += 1;
+        }
     }
 
     fn start(&mut self, name: &str, request: Request) {
         let request = Arc::new(request);
         self.requests.insert(name.to_owned(), Arc::clone(&request));
+        let (id, at) = (request.id, request.at);
         self.push(ExchangeEvent::Started(request));
+        if let Some(operation) = self.operations.get(name) {
+            let operation = Some(Arc::clone(operation));
+            self.push(ExchangeEvent::Understood { id, at, operation });
+        }
     }
 
     fn request(&mut self, name: &str, process: &str, options: &[&str]) -> RequestBuilder {
@@ -216,6 +259,7 @@ impl<S: CauseSource> Stage<S> {
         let mut state = None;
         let mut is_otlp = false;
         let mut is_understood_later = false;
+        let mut server = None;
         for option in options {
             match option.split_once('=') {
                 None if *option == "later" => is_understood_later = true,
@@ -224,6 +268,12 @@ impl<S: CauseSource> Stage<S> {
                 Some(("ts", value)) => state = Some(value),
                 Some(("url", url)) => target = url,
                 Some(("as", "otlp")) => is_otlp = true,
+                Some(("to", address)) => server = Some(address),
+                Some(("op", operation)) => {
+                    is_understood_later = true;
+                    let operation = Arc::new(meanings::operation(operation));
+                    self.operations.insert(name.to_owned(), operation);
+                }
                 Some(("ago", ms)) => at -= number(ms) * MILLISECOND,
                 Some(_) => panic!("no such option: {option}"),
             }
@@ -238,6 +288,9 @@ impl<S: CauseSource> Stage<S> {
             .pid(self.pid(process))
             .connection(self.connection(connection))
             .at(at);
+        if let Some(server) = server {
+            request = request.served_at(server).header("host", server);
+        }
         if is_understood_later {
             request = request.understood_later();
         }
@@ -269,11 +322,17 @@ impl<S: CauseSource> Stage<S> {
 
     /// Names the ids that the stage will draw for the next exchange, and numbers it.
     fn name_ids(&mut self, name: &str) -> ExchangeId {
+        self.draw(name);
+        ExchangeId(self.drawn.len() as u64)
+    }
+
+    /// Draws the ids that the stage draws for its next span.
+    fn draw(&mut self, name: &str) {
         let trace_id = self.ids.trace_id().to_bytes();
         let span_id = self.ids.span_id().to_bytes();
+        self.drawn.insert(span_id, self.drawn.len());
         self.trace_names.insert(trace_id, format!("#{name}"));
         self.span_names.insert(span_id, name.to_owned());
-        ExchangeId(self.trace_names.len() as u64)
     }
 
     fn connection(&mut self, name: &str) -> u16 {
@@ -317,7 +376,7 @@ impl<S: CauseSource> Stage<S> {
         if !state.is_empty() {
             line += &format!(" {{{state}}}");
         }
-        line
+        line + &part(&span.part) + &became(&span.subject)
     }
 }
 
@@ -325,6 +384,7 @@ impl<S: CauseSource> Stage<S> {
 fn mcp_call(traceparent: String) -> Operation {
     let message = McpMessage {
         method: Some("tools/call".to_owned()),
+        name: Some("add".to_owned()),
         traceparent: Some(traceparent),
         ..McpMessage::default()
     };
@@ -336,13 +396,90 @@ fn mcp_call(traceparent: String) -> Operation {
     }))
 }
 
+/// What an exchange is beyond HTTP.
+fn part(part: &Part) -> String {
+    let id = |id: &Option<String>| id.as_ref().map_or(String::new(), |id| format!("#{id}"));
+    let at = |server: &Option<String>| {
+        let server = server.as_ref();
+        server.map_or(String::new(), |server| format!("@{server}"))
+    };
+    match part {
+        Part::Http => String::new(),
+        Part::Model(part) => {
+            let name = if part.in_agent { "inference" } else { "model" };
+            match part.resends {
+                0 => format!(" [{name}]"),
+                resends => format!(" [{name} again {resends}]"),
+            }
+        }
+        Part::ToolCall(part) if part.in_agent => {
+            let (id, server) = (id(&part.call_id), at(&part.server));
+            format!(" [mcp.tool.{}{id}{server}]", part.tool)
+        }
+        Part::ToolCall(part) => format!(" [tools/call {}]", part.tool),
+        Part::Delegation { target } => format!(" [delegate.{target}]"),
+    }
+}
+
+/// What became of a span that is no exchange, and when, in milliseconds since the script began.
+fn became(subject: &Subject) -> String {
+    let verdict = |verdict: &Verdict| match verdict {
+        Verdict::Succeeded => "ok".to_owned(),
+        Verdict::Open => "open".to_owned(),
+        Verdict::Failed { error_type, .. } => error_type.clone().into_owned(),
+    };
+    let times = |began: Nanos, ended: Nanos| {
+        let since = |at: Nanos| (at / MILLISECOND).saturating_sub(START);
+        format!("{}-{}", since(began), since(ended))
+    };
+    match subject {
+        Subject::Exchange(_) | Subject::ConnectFailure(_) => String::new(),
+        Subject::Loop(run) => format!(" {}", verdict(&run.verdict)),
+        Subject::Step(step) => {
+            let mut text = format!(
+                " {} {}",
+                verdict(&step.verdict),
+                times(step.began, step.ended)
+            );
+            for tool in &step.local_tools {
+                let error = if tool.is_error { "!" } else { "" };
+                text += &format!(" local={}{error}", tool.name);
+            }
+            text
+        }
+        Subject::Tool(tool) => {
+            let id = tool.call_id.as_ref();
+            let id = id.map_or(String::new(), |id| format!(" #{id}"));
+            let times = times(tool.began, tool.ended);
+            format!("{id} {} {times}", verdict(&tool.verdict))
+        }
+    }
+}
+
 fn set(service: &mut Service, setting: &str) {
     match setting.split_once('=').expect("a setting") {
         ("excluded", pattern) => {
             let pattern = Regex::new(pattern).expect("a pattern");
             service.excluded_urls.push(pattern);
         }
+        ("agent", name) => service.agent.name = Some(name.to_owned()),
+        ("model", url) => {
+            service.agent.model = Some("configured".to_owned());
+            service.agent.model_api = Authority::of_url(url);
+        }
+        ("tools", url) => {
+            let authority = Authority::of_url(url).expect("a URL");
+            service
+                .agent
+                .mcp_servers
+                .push(("calc".to_owned(), authority));
+        }
+        ("peer", url) => {
+            let authority = Authority::of_url(url).expect("a URL");
+            service.agent.peers.push(("worker".to_owned(), authority));
+        }
         ("server", "off") => service.http_server_spans = false,
+        ("client", "on") => service.http_client_spans = true,
         ("client", "off") => service.http_client_spans = false,
         ("sampler", "always_on") => service.sampler = Sampler::AlwaysOn,
         ("sampler", "always_off") => service.sampler = Sampler::AlwaysOff,

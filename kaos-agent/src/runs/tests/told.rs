@@ -76,7 +76,7 @@ mod what_is_not_told {
 
     #[test]
     fn a_failed_connect_is_a_client_span() {
-        assert_eq!(spans("service P client=off; fail c P"), "");
+        assert_eq!(spans("service P client=off; fail c P"), "c #c:- off");
     }
 }
 

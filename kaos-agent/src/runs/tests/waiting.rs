@@ -22,23 +22,23 @@ mod meanings_that_come_later {
         for (script, expected) in [
             (
                 "serve s P h=T/a later; understood s m=U/b; end s; wait 200",
-                "s U:b remote",
+                "s U:b remote [tools/call add]",
             ),
             (
                 "serve s P later; understood s m=U/b; end s; wait 200",
-                "s U:b remote",
+                "s U:b remote [tools/call add]",
             ),
             (
                 "serve s P h=T/a later; understood s m=U/b/xx; end s; wait 200",
-                "s T:a remote",
+                "s T:a remote [tools/call add]",
             ),
             (
                 "service P sdk=always; call c P h=T/a later; understood c m=U/b; end c",
-                "c U:b",
+                "c U:b [tools/call add]",
             ),
             (
                 "serve s P h=U/b; call c P later; understood c m=U/b; end c; end s; wait 200",
-                "s U:b remote; c U:s",
+                "s U:b remote; c U:s [tools/call add]",
             ),
         ] {
             assert_eq!(spans(script), expected, "{script}");

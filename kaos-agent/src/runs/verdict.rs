@@ -3,9 +3,15 @@
 use std::borrow::Cow;
 
 use http::StatusCode;
-use opentelemetry::trace::Status;
 
 use crate::exchanges::exchange::{Exchange, Outcome, Role};
+use crate::exchanges::llm::{Notice, ReplyError};
+use crate::exchanges::meaning::{Operation, Reply};
+use crate::exchanges::rpc::RpcError;
+use crate::exchanges::rpc::a2a::A2aReply;
+
+/// Longest name of an error that a model's server may give it.
+const MAX_ERROR_TYPE: usize = 64;
 
 /// What became of something.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +59,155 @@ impl Verdict {
             // To answer a bad request with 4xx is no failure of the server, nor a success.
             (Role::Server, Some(400..), _) | (_, None, _) => Self::Open,
             (_, Some(_), Outcome::Complete | Outcome::Upgraded) => Self::Succeeded,
+        }
+    }
+
+    /// Of the call of a model, either end: what its answer says counts as well.
+    #[must_use]
+    pub fn of_model_call(exchange: &Exchange) -> Self {
+        let verdict = Self::of(exchange);
+        let Some(Reply::Model(reply)) = &exchange.reply else {
+            return verdict;
+        };
+        if let Some(error) = &reply.error {
+            return verdict.with_error_of(error);
+        }
+        if reply.is_ended && exchange.outcome == Outcome::ClientClosed {
+            // It read all that it wanted, and went without waiting for the end of the message.
+            return Self::Succeeded;
+        }
+        let role = exchange.request.role;
+        match (&verdict, exchange.outcome) {
+            (Self::Open, Outcome::ClientClosed) if role == Role::Client => Self::failed(
+                "client_closed",
+                "the client closed the connection before the answer was complete",
+            ),
+            (Self::Succeeded, _) if is_streamed(exchange) && !reply.is_ended => Self::failed(
+                "stream_incomplete",
+                "the stream ended before the answer was complete",
+            ),
+            _ => verdict,
+        }
+    }
+
+    /// Of the call of a tool, or of any other exchange with an MCP server.
+    #[must_use]
+    pub fn of_tool_call(exchange: &Exchange) -> Self {
+        let verdict = Self::of(exchange);
+        let Some(Reply::Mcp(reply)) = &exchange.reply else {
+            return verdict;
+        };
+        if let Some(error) = reply
+            .results
+            .iter()
+            .find_map(|result| result.error.as_ref())
+        {
+            return Self::failed_with_rpc_error(error);
+        }
+        if reply.results.iter().any(|result| result.is_tool_error) {
+            return Self::failed("tool_error", "the tool reported an error");
+        }
+        let has_result = !reply.results.is_empty();
+        if has_result && exchange.outcome == Outcome::ClientClosed {
+            // Clients leave when they have the result.
+            return Self::Succeeded;
+        }
+        verdict
+    }
+
+    /// Of work that an agent was given, as its client sees it: what it answers counts as well.
+    #[must_use]
+    pub fn of_delegation(exchange: &Exchange) -> Self {
+        match &exchange.reply {
+            Some(Reply::Model(reply)) => match Self::of_model_call(exchange) {
+                failed @ Self::Failed { .. } => failed,
+                verdict => Self::of_notice(reply.notice.as_ref()).unwrap_or(verdict),
+            },
+            Some(Reply::A2a(reply)) => Self::of_task(reply).unwrap_or_else(|| Self::of(exchange)),
+            Some(Reply::Mcp(_)) | None => Self::of(exchange),
+        }
+    }
+
+    /// Of the run of an agent that an exchange served: how it ended, by its answer and by whether
+    /// that was wanted.
+    #[must_use]
+    pub fn of_run(exchange: &Exchange) -> Self {
+        let status = exchange.response.as_ref().map(|response| response.status);
+        if let Some(status @ 400..) = status {
+            return Self::failed_with_status(status);
+        }
+        match Self::of_delegation(exchange) {
+            Self::Open if exchange.outcome == Outcome::ClientClosed => Self::failed(
+                "client_closed",
+                "the client closed the connection before the answer was complete",
+            ),
+            verdict => verdict,
+        }
+    }
+
+    fn of_notice(notice: Option<&Notice>) -> Option<Self> {
+        match notice? {
+            Notice::Failed => Some(Self::failed(
+                "agent_error",
+                "the agent answered that it encountered an error",
+            )),
+            Notice::DelegationFailed => Some(Self::failed(
+                "delegation_failed",
+                "the agent answered that a delegation failed",
+            )),
+            // It is an answer, if not the one that was hoped for.
+            Notice::MaxSteps => None,
+        }
+    }
+
+    fn of_task(reply: &A2aReply) -> Option<Self> {
+        if let Some(error) = &reply.error {
+            return Some(Self::failed_with_rpc_error(error));
+        }
+        match reply.state.as_deref() {
+            Some("failed") => Some(Self::failed("task_failed", "the task failed")),
+            Some("rejected") => Some(Self::failed("task_rejected", "the task was rejected")),
+            Some("canceled" | "cancelled") => {
+                Some(Self::failed("task_canceled", "the task was canceled"))
+            }
+            _ => Self::of_notice(reply.notice.as_ref()),
+        }
+    }
+
+    fn failed_with_rpc_error(error: &RpcError) -> Self {
+        Self::Failed {
+            error_type: error.code.to_string().into(),
+            message: match &error.message {
+                Some(message) => format!("JSON-RPC error {}: {message}", error.code).into(),
+                None => format!("JSON-RPC error {}", error.code).into(),
+            },
+        }
+    }
+
+    /// With what the body says of the error. An HTTP status stays the type of it.
+    fn with_error_of(self, error: &ReplyError) -> Self {
+        let said = error.message.as_deref().or(error.kind.as_deref());
+        match (self, said) {
+            (
+                Self::Failed {
+                    error_type,
+                    message,
+                },
+                Some(said),
+            ) => Self::Failed {
+                error_type,
+                message: format!("{message}: {said}").into(),
+            },
+            (failed @ Self::Failed { .. }, None) => failed,
+            (_, said) => Self::Failed {
+                error_type: match &error.kind {
+                    Some(kind) if is_identifier(kind) => kind.clone().into(),
+                    _ => "_OTHER".into(),
+                },
+                message: said.map_or("the model answered with an error".into(), |said| {
+                    said.to_owned().into()
+                }),
+            },
         }
     }
 
@@ -109,16 +264,22 @@ impl Verdict {
             Self::Succeeded | Self::Open => None,
         }
     }
+}
 
-    /// Status of the span.
-    #[must_use]
-    pub fn into_status(self) -> Status {
-        match self {
-            Self::Succeeded => Status::Ok,
-            Self::Open => Status::Unset,
-            Self::Failed { message, .. } => Status::error(message),
-        }
-    }
+/// Is this a name that may be the value of `error.type`? Anything else could be without bound.
+fn is_identifier(text: &str) -> bool {
+    let is_its = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+    (1..=MAX_ERROR_TYPE).contains(&text.len()) && text.bytes().all(is_its)
+}
+
+/// The answer was asked for as a stream, or came as one.
+fn is_streamed(exchange: &Exchange) -> bool {
+    let is_asked_for = match exchange.operation.as_deref() {
+        Some(Operation::Model(model)) => model.stream,
+        _ => false,
+    };
+    let events = exchange.response.as_ref().map(|response| response.events);
+    is_asked_for || events.flatten().is_some()
 }
 
 fn is_reset(errno: i32) -> bool {
@@ -219,8 +380,8 @@ mod tests {
 
     #[test]
     fn messages() {
-        let message = |verdict: Verdict| match verdict.into_status() {
-            Status::Error { description } => description,
+        let message = |verdict: Verdict| match verdict {
+            Verdict::Failed { message, .. } => message,
             other => panic!("{other:?}"),
         };
         let status = Verdict::failed_with_status;

@@ -1,0 +1,23 @@
+#!/bin/bash
+# stop.sh : ends the cluster, removes its containers, mounts, cgroups, rules and its data.
+set -u
+. "$(dirname "$0")/lib.sh"
+[ -e /run/netns/$NS ] || { echo "not running"; exit 0; }
+if [ "${INSIDE:-}" != 1 ]; then INSIDE=1 exec nsenter --net=/run/netns/$NS "$0" "$@"; fi
+export KUBECONFIG=$PKI/admin.kubeconfig
+T0=$(date +%s%N); ms() { echo "+$(( ($(date +%s%N)-T0)/1000000 )) ms: $*"; }
+stopone kubelet
+# all processes of all pods at once: cgroup.kill of the v2 tree (it has no controllers here, but it has this file)
+for k in /sys/fs/cgroup/unified/kubepods /sys/fs/cgroup/kubepods; do [ -f $k/cgroup.kill ] && echo 1 > $k/cgroup.kill; done
+stopone coredns; stopone proxy; stopone containerd
+# shims left behind are ours if their address argument is our socket
+for p in $(ps -C containerd-shim -o pid= ; ps -C containerd-shim-runc-v2 -o pid=); do tr '\0' ' ' 2>/dev/null < /proc/$p/cmdline | grep -q -- "-address $R/ctd.sock" && kill -9 $p; done
+ms shims; "$C/cp.sh" stop; ms cp
+awk '{print $2}' /proc/mounts | grep -E "^$R/" | sort -r | while read m; do umount -l "$m"; done
+for n in $(ls /run/netns 2>/dev/null | grep ^cni-); do ip netns del $n; done
+find /var/log/containers -maxdepth 1 -type l -lname "$R/*" -delete 2>/dev/null
+ip netns del $NS   # with it go its bridges, addresses and rules
+for d in /sys/fs/cgroup/*/kubepods /sys/fs/cgroup/kubepods; do [ -d $d ] && find $d -depth -type d -exec rmdir {} + 2>/dev/null; done
+restore_sysctls $R/sysctl.saved
+rm -rf "$R"
+echo "stopped in $(( ($(date +%s%N)-T0)/1000000 )) ms"
