@@ -8,7 +8,6 @@ mod build_ebpf;
 mod command;
 mod crds;
 mod demo;
-mod fuzz;
 mod lint;
 mod paths;
 mod setup;
@@ -33,8 +32,6 @@ enum Command {
     Test(test::Options),
     /// Measure what the agent costs, and how much it takes.
     Bench(bench::Options),
-    /// Run every parser of the agent under a fuzzer.
-    Fuzz(fuzz::Options),
     /// Write the custom resource definitions into the chart.
     Crds(crds::Options),
     /// Check formatting, clippy, licences, advisories and file lengths.
@@ -50,7 +47,6 @@ fn main() -> ExitCode {
         Command::Demo(options) => demo::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Bench(options) => bench::run(&options),
-        Command::Fuzz(options) => fuzz::run(&options),
         Command::Crds(options) => crds::run(&options),
         Command::Lint => lint::run(),
         Command::Cargo(options) => toolchain::run(&options),

@@ -147,19 +147,6 @@ fn after_a_gap() {
         (Some(5), Some(3))
     );
 
-    // Within an event.
-    let mut cut = reader("/v1/responses", EVENTS);
-    let event = ServerSentEvent {
-        event: "response.completed".into(),
-        data: r#"{"type":"response.completed","response":{"id":"r","output":[{"content":[{"text":"so"#.into(),
-        tail: r#"on"}]},{"type":"function_call","call_id":"c","name":"add"}],"status":"completed","usage":{"output_tokens":4}}}"#.into(),
-        is_cut: true,
-        ..ServerSentEvent::default()
-    };
-    cut.event(&event, 5);
-    let whole = reply(cut);
-    assert_eq!((whole.id, whole.is_ended), (some("r"), true));
-
     let mut json = reader(CHAT, JSON);
     json.bytes(
         br#"{"id":"1","choices":[{"index":0,"message":{"content":"so "#,
