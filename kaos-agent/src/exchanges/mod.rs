@@ -36,7 +36,8 @@ use rpc::legacy::Legacy;
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Exchanges that are open at a time, each with the heads of its two messages (usually 1 KiB
-    /// together, at most 128). More are not told.
+    /// together, at most 128) and what its bodies mean (names: usually below 1 KiB, at most 200; a
+    /// body with a gap: 32 more). More are not told.
     pub open: usize,
 }
 

@@ -18,8 +18,10 @@ const EXCHANGE_BYTES: usize = 4 << 10;
 /// Words of a model come in pieces like this.
 const TOKEN: &str = "question ";
 
+type Maker = fn() -> Bodies;
+
 /// Kinds of exchanges.
-const DIALECTS: [(&str, fn() -> Bodies); 6] = [
+const DIALECTS: [(&str, Maker); 6] = [
     ("openai", openai),
     ("openai_stream", openai_stream),
     ("responses_stream", responses_stream),
@@ -44,7 +46,7 @@ pub fn run(runs: u32, exchanges: u32) -> Vec<Semantics> {
     println!(
         "semantics: exchanges with {EXCHANGE_BYTES} bytes of bodies, beyond HTTP alone, {runs} runs"
     );
-    let of_dialect = |(name, bodies): (&'static str, fn() -> Bodies)| {
+    let of_dialect = |(name, bodies): (&'static str, Maker)| {
         let bodies = bodies();
         let bytes = bodies.request.len() + bodies.response.len();
         let read = bodies.operations(bodies.content_type, "application/json");

@@ -103,21 +103,10 @@ impl Reader {
         matches!(self.state, State::Broken)
     }
 
-    /// Reads one whole document, or as much of it as there is, whatever was before.
-    pub fn document(&mut self, bytes: &[u8], visitor: &mut impl Visitor) {
-        self.begin_document();
-        self.push(bytes, visitor);
-        self.finish(true, visitor);
-    }
-
     fn end_document(&mut self, visitor: &mut impl Visitor) {
         if matches!(self.state, State::Word) {
             self.end_word(visitor);
         }
-        self.begin_document();
-    }
-
-    fn begin_document(&mut self) {
         self.path.clear();
         self.kept.clear();
         self.state = State::Value;

@@ -101,7 +101,10 @@ impl Draft {
 
     /// An event of a stream begins, of this kind where its head says it.
     pub fn begin_event(&mut self, kind: &[u8]) {
-        self.event.kind = short_name(&String::from_utf8_lossy(kind));
+        self.event = Event {
+            kind: short_name(&String::from_utf8_lossy(kind)),
+            ..Event::default()
+        };
     }
 
     /// An event of a stream, or a line of it, ends.
@@ -118,7 +121,6 @@ impl Draft {
 
     /// Bytes are missing: what is half read is not what it seems.
     pub fn gap(&mut self) {
-        self.event = Event::default();
         self.choice = Choice::default();
         self.call = CallPiece::default();
         self.fences = Fences::default();

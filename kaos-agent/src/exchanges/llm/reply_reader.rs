@@ -20,8 +20,8 @@ const DONE: &[u8] = b"[DONE]";
 pub struct ReplyReader {
     draft: Draft,
     reader: Reader,
-    /// It is a stream of events or of lines.
-    is_stream: bool,
+    is_of_events: bool,
+    is_of_lines: bool,
     has_gap: bool,
 }
 
@@ -56,7 +56,8 @@ impl ReplyReader {
         Self {
             draft,
             reader: Reader::new(documents),
-            is_stream: is_of_lines || is_of_events,
+            is_of_events,
+            is_of_lines,
             has_gap: false,
         }
     }
@@ -75,23 +76,33 @@ impl ReplyReader {
             return;
         }
         self.draft.begin_event(&event.event);
-        self.reader.document(&event.data, &mut self.draft);
+        self.reader.push(&event.data, &mut self.draft);
+        if !event.tail.is_empty() {
+            self.reader.gap();
+            self.draft.gap();
+            self.reader.push(&event.tail, &mut self.draft);
+        }
+        self.reader.finish(true, &mut self.draft);
         self.draft.end_event();
     }
 
-    /// Bytes of the body are missing.
+    /// Bytes of the body are missing. Those of an event it tells itself.
     pub fn gap(&mut self) {
         self.has_gap = true;
-        self.reader.gap();
-        self.draft.gap();
+        if !self.is_of_events {
+            self.reader.gap();
+            self.draft.gap();
+            self.draft.begin_event(b"");
+        }
     }
 
     /// The exchange is over. `is_whole`: the response came to its end.
     #[must_use]
     pub fn finish(mut self, is_whole: bool) -> Reply {
         self.reader.finish(is_whole, &mut self.draft);
+        let is_stream = self.is_of_events || self.is_of_lines;
         // The end of a stream may be in the gap.
-        self.draft.reply.is_ended |= is_whole && (!self.is_stream || self.has_gap);
+        self.draft.reply.is_ended |= is_whole && (!is_stream || self.has_gap);
         let reply: ModelReply = self.draft.finish();
         Reply::Model(Box::new(reply))
     }
