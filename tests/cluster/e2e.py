@@ -200,6 +200,7 @@ def check_resources(trace):
             "k8s.pod.name": pod["metadata"]["name"],
             "k8s.pod.uid": pod["metadata"]["uid"],
             "k8s.node.name": pod["spec"]["nodeName"],
+            "host.name": pod["spec"]["nodeName"],
             "k8s.deployment.name": deployment,
             "k8s.container.name": container["name"],
             "container.id": pod["status"]["containerStatuses"][0]["containerID"].split("://")[1],
