@@ -1,4 +1,4 @@
-# What the scripts here share. `cargo xtask setup --cluster` builds the programs.
+# What the scripts here share. `cargo xtask setup --node` builds the programs.
 C=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/kaos
 K=$CACHE/kubernetes-1.36.3

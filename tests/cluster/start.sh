@@ -1,10 +1,18 @@
 #!/bin/bash
 # start.sh : a real single-node Kubernetes in a network namespace of its own; stop.sh ends it. Needs root, and what
-# `cargo xtask setup --cluster` brings.
+# `cargo xtask setup --node` brings.
 # Reach it with in.sh: `in.sh kubectl get nodes`, `in.sh helm ls`, `in.sh curl http://POD`. Nothing of it is visible outside the namespace.
 set -eu
 . "$(dirname "$0")/lib.sh"
-if [ "${INSIDE:-}" != 1 ]; then ip netns list | grep -qw "$NS" || ip netns add "$NS"; INSIDE=1 exec nsenter --net=/run/netns/$NS "$0" "$@"; fi
+if [ "${INSIDE:-}" != 1 ]; then
+  [ ! -e /run/netns/$NS ] || { echo "it runs already, or is left from before; stop.sh ends it"; exit 1; }
+  # stop.sh ends all pods below these cgroups: none of them may be another's.
+  for d in /sys/fs/cgroup/kubepods /sys/fs/cgroup/*/kubepods; do
+    [ ! -d $d ] || { echo "another Kubernetes runs on this machine: $d"; exit 1; }
+  done
+  ip netns add "$NS"
+  INSIDE=1 exec nsenter --net=/run/netns/$NS "$0" "$@"
+fi
 ip link set lo up
 export BIND=$NIP KUBECONFIG=$PKI/admin.kubeconfig
 T0=$(date +%s%N); ms() { echo "+$(( ($(date +%s%N)-T0)/1000000 )) ms: $*"; }
