@@ -233,12 +233,10 @@ impl Traces {
             .is_some()
     }
 
-    /// Takes a made span back that nothing hangs under and that has no place yet.
-    pub fn take_back(&mut self, key: SpanKey) {
-        let known = self.spans.get(&key);
-        if known.is_some_and(|known| known.place.is_none() && known.waited_for_by.is_empty()) {
-            self.forget(key);
-        }
+    /// Forgets a made span that will have no end. What waits for its place stays without one, so
+    /// there must be nothing.
+    pub fn give_up(&mut self, key: SpanKey) {
+        self.forget(key);
     }
 
     /// Whose a span is, and how much of it is told; `None` for one that is not known (any more).
@@ -314,7 +312,9 @@ impl Traces {
         };
         let mut to_place = VecDeque::from([(key, inherited)]);
         while let Some((key, inherited)) = to_place.pop_front() {
-            let Some(known) = self.spans.get_mut(&key) else {
+            // One that was put twice waits twice.
+            let known = self.spans.get_mut(&key);
+            let Some(known) = known.filter(|known| known.place.is_none()) else {
                 continue;
             };
             known.place(inherited);

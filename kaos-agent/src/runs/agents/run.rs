@@ -169,13 +169,15 @@ impl Run {
     /// The loop gets its place when it is certain that it is told: an SDK in the process may show
     /// itself by the first call.
     fn place(&mut self, tracing: &mut Tracing<'_>) {
-        self.is_placed = true;
-        tracing.put(self.key, Above::Span(self.served.into()));
+        if !self.is_placed {
+            self.is_placed = true;
+            tracing.put(self.key, Above::Span(self.served.into()));
+        }
     }
 
     /// An SDK tells it instead. What was told already stays.
     pub fn take_back(self, tracing: &mut Tracing<'_>) {
-        tracing.traces.take_back(self.key);
+        tracing.traces.give_up(self.key);
     }
 
     /// Nothing was done for it yet.
@@ -184,9 +186,15 @@ impl Run {
         !self.is_placed
     }
 
-    /// Nothing more will be told of it.
+    /// Nothing more will be told of it. What is not over is lost, as its request is.
     pub fn forget(mut self, tracing: &mut Tracing<'_>) {
         self.tools.finish(tracing);
+        if let Some(step) = self.step {
+            tracing.traces.give_up(step.key);
+        }
+        if !self.is_over {
+            tracing.traces.give_up(self.key);
+        }
     }
 
     fn model_call(&mut self, outgoing: &Outgoing, tracing: &mut Tracing<'_>) {
