@@ -99,23 +99,27 @@ fn an_agent_that_calls_a_model_and_a_tool() {
         seen[0].starts_with("POST /v1/chat/completions 200 "),
         "{seen:?}"
     );
-    receiver.wait_for("thirteen spans", |spans| spans.len() >= 13);
+    receiver.wait_for("seventeen spans", |spans| spans.len() >= 17);
     agent.stop();
 
     assert_eq!(
         render(&receiver.received().spans),
         "assistant SERVER POST /v1/chat/completions 200\n  \
-           assistant CLIENT DELETE /mcp 200\n    \
-             tools SERVER DELETE /mcp 200\n  \
-           assistant CLIENT POST /mcp 200\n    \
-             tools SERVER POST /mcp 200\n  \
-           assistant CLIENT POST /mcp 200\n    \
-             tools SERVER POST /mcp 200\n  \
-           assistant CLIENT POST /mcp 202\n    \
-             tools SERVER POST /mcp 202\n  \
-           assistant CLIENT POST /v1/chat/completions 200\n    \
-             model SERVER POST /v1/chat/completions 200\n  \
-           assistant CLIENT POST /v1/chat/completions 200\n    \
-             model SERVER POST /v1/chat/completions 200\n"
+           assistant INTERNAL agent.agentic_loop\n    \
+             assistant INTERNAL agent.step.1\n      \
+               assistant CLIENT POST /v1/chat/completions 200\n        \
+                 model SERVER POST /v1/chat/completions 200\n      \
+               assistant CLIENT tool.add\n        \
+                 assistant CLIENT DELETE /mcp 200\n          \
+                   tools SERVER DELETE /mcp 200\n        \
+                 assistant CLIENT POST /mcp 200\n          \
+                   tools SERVER POST /mcp 200\n        \
+                 assistant CLIENT POST /mcp 200\n          \
+                   tools SERVER POST /mcp 200\n        \
+                 assistant CLIENT POST /mcp 202\n          \
+                   tools SERVER POST /mcp 202\n    \
+             assistant INTERNAL agent.step.2\n      \
+               assistant CLIENT POST /v1/chat/completions 200\n        \
+                 model SERVER POST /v1/chat/completions 200\n"
     );
 }

@@ -76,7 +76,7 @@ fn what_the_sdks_do_not_tell_is_told_below_their_spans() {
         by_agent,
         [
             "model SERVER GET < shop CLIENT GET",
-            "model SERVER POST < shop CLIENT POST",
+            "model SERVER chat scripted < shop CLIENT POST",
             "shop CLIENT GET < asker CLIENT POST",
         ]
     );
@@ -97,9 +97,9 @@ fn all_or_nothing_by_option() {
         by_agent,
         [
             "model SERVER GET < shop CLIENT GET",
-            "model SERVER POST < shop CLIENT POST",
+            "model SERVER chat scripted < shop CLIENT POST",
             "shop CLIENT GET < shop SERVER POST",
-            "shop CLIENT POST < shop CLIENT POST",
+            "shop CLIENT chat scripted < shop CLIENT POST",
             "shop SERVER POST < asker CLIENT POST",
         ]
     );
@@ -118,9 +118,9 @@ fn sdks_that_are_switched_off_count_for_nothing() {
         [
             "asker CLIENT POST",
             "model SERVER GET < shop CLIENT GET",
-            "model SERVER POST < shop CLIENT POST",
+            "model SERVER chat scripted < shop CLIENT chat scripted",
             "shop CLIENT GET < shop SERVER POST",
-            "shop CLIENT POST < shop SERVER POST",
+            "shop CLIENT chat scripted < shop SERVER POST",
             "shop SERVER POST < asker CLIENT POST",
         ]
     );

@@ -6,4 +6,3 @@ mod operations;
 mod pods;
 mod selection;
 mod support;
-mod tls;
