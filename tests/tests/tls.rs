@@ -123,28 +123,6 @@ fn aiohttp_and_aiohttp() {
     );
 }
 
-/// Node has OpenSSL inside of its executable.
-#[test]
-#[ignore = "kernel: real workloads, needs root"]
-fn node_and_node() {
-    are_told_alike(
-        &[Need::Program("node")],
-        |workloads| workloads.node_server("server"),
-        |workloads, urls| workloads.node_client("client", urls).succeed(),
-    );
-}
-
-#[test]
-#[ignore = "kernel: real workloads, needs root"]
-fn curl_and_node() {
-    are_told_alike(
-        &[Need::Program("node"), Need::Program("curl")],
-        |workloads| workloads.node_server("server"),
-        |workloads, urls| workloads.curl("client", &[], urls),
-    );
-}
-
-/// nginx encrypts what it serves, and what it asks its upstream.
 #[test]
 #[ignore = "kernel: real workloads, needs root"]
 fn nginx() {
