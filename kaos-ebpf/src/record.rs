@@ -16,6 +16,8 @@ pub enum Kind {
     Connection = 2,
     /// A [`ProcessRecord`].
     Process = 3,
+    /// A [`ProgramRecord`], cut after its environment.
+    Program = 5,
     /// A [`ContextRecord`].
     Context = 4,
     /// A [`CgroupRecord`].
@@ -155,7 +157,7 @@ pub struct ConnectionRecord {
 pub enum Life {
     /// Forked by `parent`.
     Forked = 1,
-    /// Executes another program.
+    /// Executes another program; told by a [`ProgramRecord`].
     Executed = 2,
     /// The last thread ended.
     Exited = 3,
@@ -177,6 +179,46 @@ pub struct ProcessRecord {
     pub change: u32,
     /// Parent of a forked process, or 0.
     pub parent: u32,
+}
+
+/// Bytes of a program's path, with the terminating zero, that are told: what is longer is read from
+/// `/proc`, and few are.
+pub const PROGRAM_PATH_BYTES: usize = 256;
+/// Bytes of a program's arguments that are told: the program and its script or module are the first.
+pub const PROGRAM_ARGUMENTS_BYTES: usize = 1024;
+/// Bytes of a program's environment that are told. A pod's has some KiB; with a hundred Services in
+/// its namespace it may have more, and is then read from `/proc`.
+pub const PROGRAM_ENVIRONMENT_BYTES: usize = 16 * 1024;
+
+/// Beginning of a [`ProgramRecord`].
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct ProgramHead {
+    /// Kind [`Kind::Program`].
+    pub header: Header,
+    /// Bytes of `arguments` that are there.
+    pub arguments_bytes: u32,
+    /// Bytes of the environment in this record.
+    pub environment_bytes: u32,
+    /// 1: there are more of them, or they could not be read.
+    pub environment_cut: u32,
+    /// Zero.
+    pub padding: u32,
+    /// The program's path as it was given to `execve`, of a script its interpreter's; up to the first
+    /// zero.
+    pub path: [u8; PROGRAM_PATH_BYTES],
+    /// The arguments, each with a terminating zero, cut where they are longer.
+    pub arguments: [u8; PROGRAM_ARGUMENTS_BYTES],
+}
+
+/// A process executes another program ([`Life::Executed`]), and what that was started with: some do
+/// not run long enough to be looked at in `/proc`.
+#[repr(C)]
+pub struct ProgramRecord {
+    /// Everything but the environment.
+    pub head: ProgramHead,
+    /// The environment, each variable with a terminating zero.
+    pub environment: [u8; PROGRAM_ENVIRONMENT_BYTES],
 }
 
 /// A Python context was made. Contexts are named by their addresses, scrambled; an address is used
@@ -221,6 +263,9 @@ const _: () = {
     assert!(size_of::<DataRecord>() == 104 + CHUNK_BYTES);
     assert!(size_of::<ConnectionRecord>() == 80);
     assert!(size_of::<ProcessRecord>() == 24);
+    assert!(size_of::<ProgramHead>() == 32 + PROGRAM_PATH_BYTES + PROGRAM_ARGUMENTS_BYTES);
+    assert!(PROGRAM_ENVIRONMENT_BYTES.is_power_of_two());
+    assert!(PROGRAM_ARGUMENTS_BYTES.is_power_of_two());
     assert!(size_of::<ContextRecord>() == 40);
     assert!(CHUNK_BYTES.is_power_of_two());
 };

@@ -122,6 +122,18 @@ offsets! {
     task_tgid = "task_struct" "tgid",
     /// What the threads of a process share.
     task_signal = "task_struct" "signal",
+    /// Memory of a process.
+    task_memory = "task_struct" "mm",
+    /// Where its arguments begin.
+    memory_arguments = "mm_struct" "arg_start",
+    /// Where its arguments end.
+    memory_arguments_end = "mm_struct" "arg_end",
+    /// Where its environment begins.
+    memory_environment = "mm_struct" "env_start",
+    /// Where its environment ends.
+    memory_environment_end = "mm_struct" "env_end",
+    /// Path of the program that is executed.
+    program_path = "linux_binprm" "interp",
     /// Cgroups of a task.
     task_cgroups = "task_struct" "cgroups",
     /// Threads of a process that are alive.

@@ -16,7 +16,7 @@ use super::event::{
 use super::front_end::FrontEnd;
 use super::kernel::{Attached, Kernel};
 use super::pods::Pods;
-use super::processes;
+use super::processes::{self, Program};
 use super::python::Pythons;
 use super::python::finder::CONTEXT_MADE;
 use super::records::{ContextNews, Epoch, ProcessNews, Record, parse};
@@ -214,8 +214,13 @@ impl Live {
         }
     }
 
-    fn process_news(&mut self, news: ProcessNews, events: &mut Vec<Event>) {
-        if news.candidate && !self.decide(news) {
+    fn process_news(
+        &mut self,
+        news: ProcessNews,
+        program: Option<&Program>,
+        events: &mut Vec<Event>,
+    ) {
+        if news.candidate && !self.decide(news, program) {
             self.described.remove(&news.pid);
             self.uprobes.ended(news.pid);
             self.pythons.ended(news.pid);
@@ -243,7 +248,7 @@ impl Live {
             Life::Executed => ProcessChange::Executed,
             Life::Exited => ProcessChange::Exited,
             Life::Selected => {
-                self.describe(news.pid, news.at, events);
+                self.describe(news.pid, program, news.at, events);
                 return;
             }
         };
@@ -256,19 +261,19 @@ impl Live {
         }));
         // At once: a short-lived program may be gone when its first data is read.
         if news.life == Life::Executed {
-            self.describe(news.pid, news.at, events);
+            self.describe(news.pid, program, news.at, events);
         }
     }
 
     /// Matches a candidate's executable; false where it does not match.
-    fn decide(&mut self, news: ProcessNews) -> bool {
+    fn decide(&mut self, news: ProcessNews, program: Option<&Program>) -> bool {
         if news.life == Life::Exited {
             return !self.rejected.contains(&news.pid);
         }
         let Selection::Matching(selectors) = &self.selection else {
             return true;
         };
-        let matches = processes::executable(news.pid)
+        let matches = processes::executable_or_path(news.pid, program)
             .is_some_and(|path| selection::matches_executable(&selectors.executables, &path));
         if matches {
             self.rejected.remove(&news.pid);
@@ -322,9 +327,15 @@ impl Live {
         }
     }
 
-    fn describe(&mut self, pid: Pid, at: Nanos, events: &mut Vec<Event>) {
+    fn describe(
+        &mut self,
+        pid: Pid,
+        program: Option<&Program>,
+        at: Nanos,
+        events: &mut Vec<Event>,
+    ) {
         if self.described.insert(pid) {
-            let info = processes::describe(pid);
+            let info = processes::describe(pid, program);
             if self
                 .pods
                 .as_ref()
@@ -368,7 +379,7 @@ impl FrontEnd for Live {
             if !self.uprobes.follows(pid) {
                 self.uprobes.started(pid, &mut self.kernel);
             }
-            self.describe(pid, monotonic(), events);
+            self.describe(pid, None, monotonic(), events);
         }
         for _ in 0..most {
             let Some(item) = self.kernel.ring().next() else {
@@ -384,7 +395,10 @@ impl FrontEnd for Live {
             let record = parse(&item);
             drop(item);
             match record {
-                Some(Record::Process(news)) => self.process_news(news, events),
+                Some(Record::Process(news)) => self.process_news(news, None, events),
+                Some(Record::Program(news, program)) => {
+                    self.process_news(news, Some(&program), events);
+                }
                 Some(Record::Cgroup(made)) => {
                     if let Some(pods) = &mut self.pods {
                         let running = pods.cgroup_made(&made, &mut self.kernel);
@@ -392,7 +406,7 @@ impl FrontEnd for Live {
                     }
                 }
                 Some(Record::Data(data, epoch)) if !self.rejected.contains(&data.pid) => {
-                    self.describe(data.pid, data.at, events);
+                    self.describe(data.pid, None, data.at, events);
                     if data.label != Label::Unknown {
                         self.epoch(data.pid, data.at, epoch, events);
                     }
@@ -401,11 +415,11 @@ impl FrontEnd for Live {
                 Some(Record::Connection(connection))
                     if !self.rejected.contains(&connection.pid) =>
                 {
-                    self.describe(connection.pid, connection.at, events);
+                    self.describe(connection.pid, None, connection.at, events);
                     events.push(Event::Connection(connection));
                 }
                 Some(Record::Context(news)) if !self.rejected.contains(&news.pid) => {
-                    self.describe(news.pid, news.at, events);
+                    self.describe(news.pid, None, news.at, events);
                     self.context_news(news, events);
                 }
                 Some(Record::Connected(socket, endpoints)) => {

@@ -11,18 +11,66 @@ use crate::identity::environment::readable;
 /// what KAOS sets stands well within this.
 const MOST_FILE_BYTES: u64 = 256 * 1024;
 
+/// What the kernel told of a program when it was executed: it may be gone before we look at it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Program {
+    /// Its path as it was given to `execve`.
+    path: String,
+    /// As in [`ProcessInfo`].
+    command: Vec<String>,
+    /// As in [`ProcessInfo`].
+    environment: Vec<(String, String)>,
+    /// The kernel told the whole environment.
+    is_whole: bool,
+}
+
+impl Program {
+    /// From a path, arguments and variables that each end with a zero, and whether those are all the
+    /// variables.
+    #[must_use]
+    pub fn new(path: &[u8], arguments: &[u8], variables: &[u8], is_whole: bool) -> Self {
+        Self {
+            path: String::from_utf8_lossy(path).into_owned(),
+            command: reduce(&String::from_utf8_lossy(arguments)),
+            environment: environment(&String::from_utf8_lossy(variables)),
+            is_whole,
+        }
+    }
+}
+
 /// Reads what is known of a process. What cannot be read (the process is gone, or belongs to
-/// somebody else) is empty.
+/// somebody else) is what the kernel told of its `program`, or empty.
 #[must_use]
-pub fn describe(pid: Pid) -> ProcessInfo {
+pub fn describe(pid: Pid, program: Option<&Program>) -> ProcessInfo {
     let directory = PathBuf::from(format!("/proc/{pid}"));
-    ProcessInfo {
+    let mut info = ProcessInfo {
         executable: executable(pid).unwrap_or_default(),
         name: read(&directory.join("comm")).trim_end().to_owned(),
         command: reduce(&read(&directory.join("cmdline"))),
         cgroup: unified_cgroup(&read(&directory.join("cgroup"))),
-        environment: environment(&read(&directory.join("environ"))),
+        environment: match program {
+            Some(program) if program.is_whole => program.environment.clone(),
+            _ => environment(&read(&directory.join("environ"))),
+        },
+    };
+    if let Some(program) = program {
+        if info.executable.is_empty() {
+            info.executable.clone_from(&program.path);
+        }
+        if info.command.is_empty() {
+            info.command.clone_from(&program.command);
+        }
+        if info.environment.is_empty() {
+            info.environment.clone_from(&program.environment);
+        }
     }
+    info
+}
+
+/// Path of a process's executable, or what it was executed by where that cannot be seen any more.
+#[must_use]
+pub fn executable_or_path(pid: Pid, program: Option<&Program>) -> Option<String> {
+    executable(pid).or_else(|| Some(program?.path.clone()))
 }
 
 /// Path of a process's executable, as the process sees it.
@@ -173,7 +221,7 @@ mod tests {
 
     #[test]
     fn this_process_is_described() {
-        let info = describe(std::process::id());
+        let info = describe(std::process::id(), None);
         assert!(
             info.executable.contains("kaos_agent"),
             "{}",
@@ -185,6 +233,23 @@ mod tests {
 
     #[test]
     fn a_process_that_is_gone_is_empty() {
-        assert_eq!(describe(u32::MAX), ProcessInfo::default());
+        assert_eq!(describe(u32::MAX, None), ProcessInfo::default());
+    }
+
+    #[test]
+    fn of_a_process_that_is_gone_its_program_is_known() {
+        let program = Program::new(
+            b"/usr/bin/python3",
+            b"python3\0agent.py\0--key\0s3cret\0",
+            b"PATH=/bin\0AGENT_NAME=a\0",
+            true,
+        );
+        let info = describe(u32::MAX, Some(&program));
+        assert_eq!(info.executable, "/usr/bin/python3");
+        assert_eq!(info.command, ["python3", "agent.py"]);
+        assert_eq!(
+            info.environment,
+            [("AGENT_NAME".to_owned(), "a".to_owned())]
+        );
     }
 }

@@ -7,12 +7,14 @@ use kaos_ebpf::python::ThreadRecord;
 use kaos_ebpf::record::{
     CgroupRecord, Change, ConnectionRecord, ContextRecord, DataHead, FAMILY_INET, FAMILY_INET6,
     FAMILY_UNIX, FAMILY_UNKNOWN, FLAG_CANDIDATE, FLAG_END_OF_STREAM, FLAG_FIRST_CONTEXT,
-    FLAG_LABELLED, FLAG_SENT, FLAG_STREAM_START, Header, Kind, Life, ProcessRecord, Socket,
+    FLAG_LABELLED, FLAG_SENT, FLAG_STREAM_START, Header, Kind, Life, ProcessRecord, ProgramHead,
+    Socket,
 };
 
 use super::event::{
     ConnectionChange, ConnectionEvent, Data, Direction, Endpoints, Label, Pid, SocketId,
 };
+use super::processes::Program;
 use crate::time::Nanos;
 
 /// What a record says.
@@ -26,6 +28,8 @@ pub enum Record {
     Connected(SocketId, Endpoints),
     /// A process changed.
     Process(ProcessNews),
+    /// A process executes another program.
+    Program(ProcessNews, Box<Program>),
     /// A Python context was made.
     Context(ContextNews),
     /// A cgroup was made.
@@ -88,6 +92,8 @@ pub fn parse(bytes: &[u8]) -> Option<Record> {
         connection(bytes)
     } else if header.kind == Kind::Process as u16 {
         process(bytes).map(Record::Process)
+    } else if header.kind == Kind::Program as u16 {
+        program(bytes)
     } else if header.kind == Kind::Context as u16 {
         context(bytes).map(Record::Context)
     } else if header.kind == Kind::Cgroup as u16 {
@@ -173,7 +179,7 @@ fn connection(bytes: &[u8]) -> Option<Record> {
 
 fn process(bytes: &[u8]) -> Option<ProcessNews> {
     let record: ProcessRecord = read(bytes)?;
-    let life = [Life::Forked, Life::Executed, Life::Exited, Life::Selected]
+    let life = [Life::Forked, Life::Exited, Life::Selected]
         .into_iter()
         .find(|life| *life as u32 == record.change)?;
     Some(ProcessNews {
@@ -183,6 +189,23 @@ fn process(bytes: &[u8]) -> Option<ProcessNews> {
         life,
         candidate: record.header.flags & FLAG_CANDIDATE != 0,
     })
+}
+
+fn program(bytes: &[u8]) -> Option<Record> {
+    let head: ProgramHead = read(bytes)?;
+    let path = head.path.split(|byte| *byte == 0).next()?;
+    let arguments = head.arguments.get(..head.arguments_bytes as usize)?;
+    let environment = bytes.get(size_of::<ProgramHead>()..)?;
+    let environment = environment.get(..head.environment_bytes as usize)?;
+    let program = Program::new(path, arguments, environment, head.environment_cut == 0);
+    let news = ProcessNews {
+        at: head.header.at,
+        pid: head.header.pid,
+        parent: 0,
+        life: Life::Executed,
+        candidate: head.header.flags & FLAG_CANDIDATE != 0,
+    };
+    Some(Record::Program(news, Box::new(program)))
 }
 
 fn cgroup(bytes: &[u8]) -> Option<CgroupNews> {
@@ -229,6 +252,7 @@ impl Plain for Header {}
 impl Plain for DataHead {}
 impl Plain for ConnectionRecord {}
 impl Plain for ProcessRecord {}
+impl Plain for ProgramHead {}
 impl Plain for CgroupRecord {}
 impl Plain for ContextRecord {}
 impl Plain for ThreadRecord {}
@@ -249,6 +273,8 @@ fn read<T: Plain>(bytes: &[u8]) -> Option<T> {
 
 #[cfg(test)]
 mod tests {
+    use kaos_ebpf::record::{PROGRAM_ARGUMENTS_BYTES, PROGRAM_PATH_BYTES};
+
     use super::*;
 
     fn bytes_of<T: Plain>(record: &T) -> Vec<u8> {
@@ -309,6 +335,41 @@ mod tests {
                 network_namespace: 5,
             }
         );
+    }
+
+    #[test]
+    fn a_program_is_read_whole() {
+        let mut head = ProgramHead {
+            header: Header {
+                kind: Kind::Program as u16,
+                flags: FLAG_CANDIDATE,
+                pid: 1,
+                at: 2,
+            },
+            arguments_bytes: 21,
+            environment_bytes: 25,
+            environment_cut: 0,
+            padding: 0,
+            path: [0; PROGRAM_PATH_BYTES],
+            arguments: [0; PROGRAM_ARGUMENTS_BYTES],
+        };
+        head.path[..15].copy_from_slice(b"/usr/bin/python");
+        head.arguments[..21].copy_from_slice(b"python\0-m\0agent\0-key\0");
+        let mut bytes = bytes_of(&head);
+        bytes.extend_from_slice(b"AGENT_NAME=a\0SECRET=b\0X=\0");
+        let Some(Record::Program(news, program)) = parse(&bytes) else {
+            panic!("it is a program");
+        };
+        assert_eq!((news.pid, news.at, news.life), (1, 2, Life::Executed));
+        assert!(news.candidate);
+        let expected = Program::new(
+            b"/usr/bin/python",
+            b"python\0-m\0agent\0-key\0",
+            b"AGENT_NAME=a\0SECRET=b\0X=\0",
+            true,
+        );
+        assert_eq!(*program, expected);
+        assert_eq!(parse(&bytes[..bytes.len() - 2]), None, "it is cut");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The table of processes and services.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Weak};
 
@@ -128,7 +129,8 @@ pub struct Identities {
 
 #[derive(Debug, Clone)]
 struct Process {
-    service: Arc<Service>,
+    /// `None` of one that executes another program, until that is described.
+    service: Option<Arc<Service>>,
     /// Of a process in a pod, of which more may become known.
     info: Option<Arc<ProcessInfo>>,
     exited_at: Option<Nanos>,
@@ -156,18 +158,32 @@ impl Identities {
             ProcessChange::Forked { parent } => {
                 // The child runs the parent's program with the parent's environment, until it is
                 // described itself.
-                if let Some(parent) = self.processes.get(parent) {
-                    let (service, info) = (Arc::clone(&parent.service), parent.info.clone());
+                if let Some(parent) = self.processes.get(parent)
+                    && let Some(service) = parent.service.clone()
+                {
+                    let info = parent.info.clone();
                     self.insert(event.pid, service, info);
                 }
             }
             ProcessChange::Executed => {
-                self.processes.remove(&event.pid);
+                // Its pod stays the same.
+                match self.processes.get_mut(&event.pid) {
+                    Some(process) if process.info.is_some() => process.service = None,
+                    _ => drop(self.processes.remove(&event.pid)),
+                }
             }
             ProcessChange::Described(info) => {
+                let mut info = Cow::Borrowed(&**info);
+                // One that is gone already is where its program before was.
+                if info.cgroup.is_empty()
+                    && let Some(before) = self.processes.get(&event.pid)
+                    && let Some(known) = &before.info
+                {
+                    info.to_mut().cgroup.clone_from(&known.cgroup);
+                }
                 let is_in_pod = pod_uid(&info.cgroup).is_some();
-                let kept = is_in_pod.then(|| Arc::new(ProcessInfo::clone(info)));
-                self.described(event.pid, info, kept, warnings);
+                let kept = is_in_pod.then(|| Arc::new(info.clone().into_owned()));
+                self.described(event.pid, &info, kept, warnings);
             }
             ProcessChange::Exited => {
                 if let Some(process) = self.processes.get_mut(&event.pid) {
@@ -226,7 +242,7 @@ impl Identities {
     pub fn service(&self, pid: Pid) -> Option<Arc<Service>> {
         self.processes
             .get(&pid)
-            .map(|process| Arc::clone(&process.service))
+            .and_then(|process| process.service.clone())
     }
 
     /// Processes that are known.
@@ -251,7 +267,7 @@ impl Identities {
             }
         }
         let process = Process {
-            service,
+            service: Some(service),
             info,
             exited_at: None,
         };

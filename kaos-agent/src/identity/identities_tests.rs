@@ -329,3 +329,28 @@ fn warnings_name_the_process() {
          (environment of process 9)"
     );
 }
+
+#[test]
+fn a_program_that_is_gone_before_it_is_looked_at_is_in_the_pod_of_the_one_before() {
+    const CGROUP: &str = "/kubepods/burstable/pod6a7f6a6b-3f3f-4b0a-9d43-0a7b4c2d1e0f/\
+                          8b1f0c2d3e4f5a6b7c8d9e0f8b1f0c2d3e4f5a6b7c8d9e0f8b1f0c2d3e4f5a6b";
+    let in_cgroup = |name: &str, cgroup: &str| {
+        ProcessChange::Described(Box::new(ProcessInfo {
+            environment: owned(&[("OTEL_SERVICE_NAME", name)]),
+            cgroup: cgroup.to_owned(),
+            ..ProcessInfo::default()
+        }))
+    };
+    let mut machine = Machine::new();
+    machine.push(0, 1, in_cgroup("shell", CGROUP));
+    machine.push(1, 1, ProcessChange::Executed);
+    assert_eq!(machine.name(1), None, "nothing is known of it yet");
+    machine.push(1, 1, in_cgroup("curl", ""));
+    assert_eq!(machine.name(1).as_deref(), Some("curl"));
+    let service = machine.0.service(1).expect("described");
+    assert_eq!(
+        service.resource.get("container.id").map(String::as_str),
+        container_id(CGROUP)
+    );
+    assert!(container_id(CGROUP).is_some());
+}

@@ -18,7 +18,8 @@ fn children_are_captured_from_their_first_byte_and_others_are_not() {
     stranger.connect();
     stranger.run("a.send(b'GET /stranger'); b.recv(100)");
     let child = "import socket; l = socket.socket(); l.bind((\"127.0.0.1\", 0)); l.listen(); a = socket.create_connection(l.getsockname()); b, _ = l.accept(); a.send(b\"GET /child\"); b.recv(100)";
-    python.run(&format!("import subprocess; p = subprocess.Popen([sys.executable, '-c', '{child}'], env={{'AGENT_NAME': 'yes'}})"));
+    python.run(&format!("import subprocess; subprocess.run([sys.executable, '-c', '{child}'], env={{'AGENT_NAME': 'yes'}})"));
+    // It is gone before anything is read: what it was started with came from the kernel.
     seen.until(&mut live, "exit of the child", |seen| {
         seen.events.iter().any(|event| {
             matches!(event, Event::Process(process) if process.change == ProcessChange::Exited)
@@ -75,14 +76,14 @@ fn programs_that_start_later_are_selected_by_path_and_by_port() {
             "1",
             &format!("http://127.0.0.1:{port}/by-path"),
         ])
-        .spawn()
-        .expect("curl starts");
+        .output()
+        .expect("curl runs");
+    assert_eq!(curl.status.code(), Some(28), "nobody answers it in time");
     let mut seen = Seen::default();
     seen.until(&mut by_path, "request of curl", |seen| {
         seen.has_text("GET /by-path")
     });
     drop(by_path);
-    drop(curl);
 
     let mut live = live(Selectors {
         ports: vec![18_099],

@@ -4,6 +4,7 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use kaos_ebpf::counter::Counter;
 use kaos_ebpf::python::{PythonLayout, sizes};
+use kaos_ebpf::record::ProgramRecord;
 use kaos_ebpf::settings::{SYSCALL_NUMBERS, defaults};
 
 use super::connections::Connection;
@@ -64,6 +65,10 @@ pub static SYSCALLS: Array<u8> = Array::with_max_entries(SYSCALL_NUMBERS, 0);
 /// sends and one for receives, which are programs of their own and may interleave on one CPU.
 #[map]
 pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(2, 0);
+
+/// Where the news of a program is put together.
+#[map]
+pub static PROGRAM: PerCpuArray<ProgramRecord> = PerCpuArray::with_max_entries(1, 0);
 
 /// Python processes that are followed, by thread-group id.
 #[map]

@@ -7,6 +7,7 @@ mod count;
 mod maps;
 pub mod payload;
 mod processes;
+mod program;
 mod programs;
 mod python;
 mod read;

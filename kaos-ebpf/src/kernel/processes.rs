@@ -66,21 +66,26 @@ pub fn select(pid: u32, selection: u32) -> bool {
 /// Tells user space of a change in the life of a process.
 #[inline(always)]
 pub fn tell(pid: u32, change: Life, parent: u32, selection: u32) {
-    let flags = if selection & CANDIDATE != 0 {
-        FLAG_CANDIDATE
-    } else {
-        0
-    };
     let record = ProcessRecord {
-        header: header(Kind::Process, flags, pid),
+        header: header(Kind::Process, candidate_flag(selection), pid),
         change: change as u32,
         parent,
     };
-    if change as u32 == Life::Executed as u32 || change as u32 == Life::Selected as u32 {
+    if change as u32 == Life::Selected as u32 {
         // What it is must be read while it runs, and some programs do not run long.
         emit_urgent(&record);
     } else {
         emit(&record);
+    }
+}
+
+/// `FLAG_CANDIDATE` for a candidate.
+#[inline(always)]
+pub fn candidate_flag(selection: u32) -> u16 {
+    if selection & CANDIDATE != 0 {
+        FLAG_CANDIDATE
+    } else {
+        0
     }
 }
 

@@ -55,5 +55,11 @@ pub fn emit<T>(record: &T) {
 /// Puts a record of fixed size into the ring and wakes the reader.
 #[inline(always)]
 pub fn emit_urgent<T>(record: &T) {
-    put(record, size_of::<T>() as u64, BPF_RB_FORCE_WAKEUP as u64);
+    output_urgent(record, size_of::<T>() as u64);
+}
+
+/// Puts `length` bytes at `record` into the ring and wakes the reader.
+#[inline(always)]
+pub fn output_urgent<T>(record: *const T, length: u64) {
+    put(record, length, BPF_RB_FORCE_WAKEUP as u64);
 }

@@ -62,6 +62,15 @@ const PACKAGES: &[Package] = &[
         name: "nodejs",
         probe: Probe::Program("node"),
     },
+    // Network namespaces with addresses that are translated, as pods have them.
+    Package {
+        name: "iproute2",
+        probe: Probe::Program("ip"),
+    },
+    Package {
+        name: "iptables",
+        probe: Probe::File("/usr/sbin/iptables"),
+    },
     // The load generator of the benchmarks.
     Package {
         name: "wrk",
@@ -84,16 +93,8 @@ const NODE_PACKAGES: &[Package] = &[
         probe: Probe::File("/usr/lib/cni/bridge"),
     },
     Package {
-        name: "iptables",
-        probe: Probe::File("/usr/sbin/iptables"),
-    },
-    Package {
         name: "conntrack",
         probe: Probe::File("/usr/sbin/conntrack"),
-    },
-    Package {
-        name: "iproute2",
-        probe: Probe::Program("ip"),
     },
     Package {
         name: "openssl",

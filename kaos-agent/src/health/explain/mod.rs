@@ -87,7 +87,7 @@ pub enum NotExplained {
 /// [`NotExplained`] where the number is wrong, [`CannotTrace`] where the process may not be read.
 pub fn explain(pid: Pid, agents: &[RunningAgent]) -> anyhow::Result<Explanation> {
     check(pid)?;
-    let info = processes::describe(pid);
+    let info = processes::describe(pid, None);
     let files = MappedFiles::of(pid).map_err(|error| not_readable(pid, &error))?;
     let traced = Traced::by(agents, pid);
     let tracer = traced.first_agent(agents);

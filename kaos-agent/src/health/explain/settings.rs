@@ -143,7 +143,7 @@ fn defaults(agent: Option<&RunningAgent>) -> anyhow::Result<AgentDefaults> {
     let (output, environment) = match agent {
         Some(agent) => (
             agent.output.clone(),
-            processes::describe(agent.pid).environment,
+            processes::describe(agent.pid, None).environment,
         ),
         None => (None, environment::readable(environment::own_variables())),
     };

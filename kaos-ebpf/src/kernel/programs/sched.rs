@@ -8,6 +8,7 @@ use kaos_ebpf::settings::{CANDIDATE, EXCLUDED, SELECTED};
 use crate::kernel::cgroups;
 use crate::kernel::maps::PROCESSES;
 use crate::kernel::processes::{current, pointer, select, selection, tell};
+use crate::kernel::program;
 use crate::kernel::python;
 use crate::kernel::read::kernel;
 use crate::kernel::settings::setting;
@@ -43,12 +44,12 @@ fn try_fork(parent: u64, child: u64) -> Option<()> {
 /// `sched_process_exec(task, old_pid, bprm)`
 #[btf_tracepoint(function = "sched_process_exec")]
 pub fn sched_process_exec(context: BtfTracePointContext) -> i32 {
-    let _ = try_exec(pointer(&context, 0));
+    let _ = try_exec(pointer(&context, 0), pointer(&context, 2));
     0
 }
 
 #[inline(always)]
-fn try_exec(task: u64) -> Option<()> {
+fn try_exec(task: u64, executed: u64) -> Option<()> {
     let pid: u32 = kernel(task, setting!(offsets.task_tgid))?;
     let mut now = selection(pid);
     if now & EXCLUDED != 0 {
@@ -63,7 +64,7 @@ fn try_exec(task: u64) -> Option<()> {
     }
     if now != 0 {
         python::forget(pid);
-        tell(pid, Life::Executed, 0, now);
+        program::tell(task, executed, pid, now)?;
     }
     Some(())
 }
