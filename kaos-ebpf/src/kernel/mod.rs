@@ -1,6 +1,7 @@
 //! What is shared by the programs, and what the object needs beside them.
 
 mod budget;
+mod buffer;
 mod cgroups;
 mod connections;
 mod count;

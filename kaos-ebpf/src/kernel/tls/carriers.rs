@@ -12,9 +12,9 @@ use kaos_ebpf::record::{Change, FAMILY_UNKNOWN, Socket};
 use kaos_ebpf::tls::{RECORD_HEADER, carries, next_record, record_length};
 
 use super::{TlsKey, calls, enter, find};
+use crate::kernel::buffer::user_buffer;
 use crate::kernel::connections::{Connection, tell};
 use crate::kernel::maps::TLS_NEIGHBOURS;
-use crate::kernel::payload::user_buffer;
 use crate::kernel::processes::Task;
 
 /// `Connection::state` of a socket: it is known what it carries, or given up.
