@@ -23,9 +23,15 @@ pub struct LiveSettings {
     pub target: LiveTarget,
     /// Print all counters at exit and on SIGUSR1, in this format.
     pub stats: Option<StatsFormat>,
+    /// Resident memory, in bytes, near which load is shed; 0 for none, `None` for the container's.
+    pub memory_limit: Option<u64>,
     /// Where to serve `/healthz`, `/readyz` and `/metrics`.
     pub listen: Option<SocketAddr>,
 }
+
+/// Reads the settings again and applies what it can; what the pipeline has to apply is returned: the
+/// memory limit. An error says why nothing was applied.
+pub struct Reload(pub Box<dyn FnMut() -> Result<Option<u64>, String> + Send>);
 
 /// What becomes of what was seen.
 #[derive(Debug, Clone)]

@@ -3,24 +3,26 @@
 
 Starts the cluster (start.sh), imports the images, installs the chart, applies KAOS's resources, asks an agent, and
 compares what an OTLP receiver in the cluster got with what the API server knows of the pods. Then pods are rolled,
-relabelled and deleted, and the chart is uninstalled. `cargo xtask e2e` calls it.
+relabelled and deleted, a crowd of them comes and goes (crowd.py), and the chart is upgraded and uninstalled.
+`cargo xtask e2e` calls it.
 """
 
-import ctypes
 import json
 import os
+import re
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
+import crowd
+from cluster import (HERE, PATIENCE, SYSTEM, agent_pid, eventually, kernel_objects, kubectl, left_over, pods, run, say,
+                     spans, traces, wait_for_rollouts)
+
 CHART = HERE.parent.parent / "charts/kaos"
-SYSTEM = "kaos-system"
 RELEASE = "kaos"
 AGENT = f"{RELEASE}-node-agent"
-# Seconds; long, since other work may keep both cores busy.
-PATIENCE = 300
 VALUES = [
     "agent.image.repository=localhost/kaos-node-agent",
     "agent.image.tag=e2e",
@@ -38,43 +40,25 @@ SERVICES = {
     "mcpserver-tools": "tools",
     "modelapi-models": "models",
 }
+# What is told of `delegation` where no environment asks for spans of HTTP.
+WITHOUT_HTTP = Counter({
+    ("supervisor", "agent.agentic_loop"): 1,
+    **{("supervisor", f"agent.step.{number}"): 1 for number in (1, 2, 3)},
+    ("supervisor", "model.inference"): 3,
+    ("supervisor", "tool.add"): 1,
+    ("supervisor", "mcp.tool.add"): 1,
+    ("supervisor", "delegate.worker"): 1,
+    ("worker", "agent.agentic_loop"): 1,
+    **{("worker", f"agent.step.{number}"): 1 for number in (1, 2)},
+    ("worker", "model.inference"): 2,
+    ("worker", "tool.add"): 1,
+    ("worker", "mcp.tool.add"): 1,
+    ("tools", "tools/call add"): 2,
+    # Served, and asked of the provider.
+    ("models", "chat scripted"): 10,
+})
 # Exactly the chart's, as bits of /proc/PID/status (linux/capability.h).
 CAPABILITIES = {"DAC_READ_SEARCH": 2, "SYS_PTRACE": 19, "PERFMON": 38, "BPF": 39, "CHECKPOINT_RESTORE": 40}
-
-
-def run(*command, check=True, text=None):
-    """Runs a command inside the cluster's network and returns its output."""
-    line = [str(HERE / "in.sh"), *command]
-    done = subprocess.run(line, input=text, capture_output=True, text=True)
-    if check and done.returncode != 0:
-        raise SystemExit(f"e2e: {' '.join(command)} failed:\n{done.stdout}{done.stderr}")
-    return done.stdout
-
-
-def kubectl(*arguments, **options):
-    return run("kubectl", *arguments, **options)
-
-
-def say(what):
-    print(f"e2e: {what}", flush=True)
-
-
-def eventually(what, check, patience=PATIENCE):
-    """Waits until `check` gives something that is true, and returns it."""
-    until = time.monotonic() + patience
-    while True:
-        found = check()
-        if found:
-            return found
-        if time.monotonic() > until:
-            raise SystemExit(f"e2e: not within {patience} s: {what}")
-        time.sleep(0.5)
-
-
-def pods(namespace, selector=""):
-    """Pods that are not being deleted."""
-    listed = json.loads(kubectl("-n", namespace, "get", "pods", "-l", selector, "-o", "json"))["items"]
-    return [pod for pod in listed if "deletionTimestamp" not in pod["metadata"]]
 
 
 def pod_of(resource):
@@ -87,34 +71,6 @@ def pod_of(resource):
         return found[0] if len(found) == 1 and is_ready else None
 
     return eventually(f"one ready pod of {resource}", one)
-
-
-def wait_for_rollouts(namespace, names):
-    for name in names:
-        # The operator makes the Deployment some time after its resource.
-        eventually(name, lambda: kubectl("-n", namespace, "get", "deployment", name, check=False))
-        kubectl("-n", namespace, "rollout", "status", f"deployment/{name}", f"--timeout={PATIENCE}s")
-
-
-def spans():
-    """All spans that the collector printed, each with its resource's attributes."""
-    lines = kubectl("-n", "lab", "logs", "deployment/collector", "--tail=-1").splitlines()
-    for line in lines:
-        for by_resource in json.loads(line).get("resourceSpans", []):
-            attributes = by_resource["resource"].get("attributes", [])
-            resource = {it["key"]: next(iter(it["value"].values())) for it in attributes}
-            for scope in by_resource.get("scopeSpans", []):
-                for span in scope["spans"]:
-                    keys = {it["key"]: next(iter(it["value"].values())) for it in span.get("attributes", [])}
-                    yield {**span, "resource": resource, "attributes": keys}
-
-
-def traces():
-    """Spans by trace."""
-    found = {}
-    for span in spans():
-        found.setdefault(span["traceId"], []).append(span)
-    return found
 
 
 def service_url():
@@ -211,48 +167,6 @@ def check_resources(trace):
             assert found == expected, f"{name}: {found} is not {expected}"
 
 
-def agent_pid():
-    """The node agent's process, as this machine knows it."""
-    uid = pods(SYSTEM, "app.kubernetes.io/name=kaos-node-agent")[0]["metadata"]["uid"]
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            is_agent = os.readlink(process / "exe").endswith("/kaos-agent")
-            if is_agent and uid in (process / "cgroup").read_text().replace("_", "-"):
-                return int(process.name)
-        except OSError:
-            continue
-    raise SystemExit("e2e: the node agent has no process")
-
-
-def kernel_objects(pid):
-    """Numbers of the BPF programs, maps and links that a process holds."""
-    found = {"prog_id": set(), "map_id": set(), "link_id": set()}
-    for file in Path(f"/proc/{pid}/fdinfo").iterdir():
-        for line in file.read_text().splitlines():
-            key, _, value = line.partition(":")
-            if key in found:
-                found[key].add(int(value))
-    return found
-
-
-def existing(command):
-    """Numbers of all BPF objects of a kind on this machine."""
-    bpf = {"x86_64": 321, "aarch64": 280}[os.uname().machine]
-    libc = ctypes.CDLL(None, use_errno=True)
-    attributes = (ctypes.c_uint32 * 3)(0, 0, 0)
-    found = set()
-    while libc.syscall(bpf, command, ctypes.byref(attributes), ctypes.sizeof(attributes)) == 0:
-        found.add(attributes[1])
-        attributes[0] = attributes[1]
-    return found
-
-
-def left_over(objects):
-    """Those that still exist."""
-    commands = {"prog_id": 11, "map_id": 12, "link_id": 31}  # BPF_*_GET_NEXT_ID
-    return {kind: sorted(objects[kind] & existing(commands[kind])) for kind in objects}
-
-
 def check_capabilities(pid):
     status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line)
     expected = sum(1 << bit for bit in CAPABILITIES.values())
@@ -274,7 +188,17 @@ def install():
 
 
 def first_requests():
-    kubectl("apply", "-f", str(HERE / "team.yaml"))
+    """KAOS's own spans need no setting; those of HTTP are asked for by the environment."""
+    team = (HERE / "team.yaml").read_text()
+    quiet = re.sub(r"\n *- \{name: OTEL_INCLUDE_HTTP_.*", "", team)
+    kubectl("apply", "-f", "-", text=quiet)
+    wait_for_rollouts("team", SERVICES)
+    trace = ask_until_whole({"tools", "models"}, "without HTTP")
+    told = Counter((span["resource"]["service.name"], span["name"]) for span in trace)
+    assert told == WITHOUT_HTTP, f"missing: {WITHOUT_HTTP - told}, not expected: {told - WITHOUT_HTTP}"
+    check_resources(trace)
+
+    kubectl("apply", "-f", "-", text=team)
     wait_for_rollouts("team", SERVICES)
     trace = ask_until_whole(set(SERVICES.values()), "all is done")
     check_resources(trace)
@@ -336,6 +260,21 @@ def without_api_server():
     say("the API server was away: the agent went on, said so, and caught up")
 
 
+def upgrade(objects):
+    """The new agent takes over pods that run already; of the old one nothing is left."""
+    before = {pod["metadata"]["uid"] for pod in pods("team")}
+    old = agent_pid()
+    run("helm", "upgrade", RELEASE, str(CHART), "-n", SYSTEM, "--reuse-values", "--set", "agent.logLevel=DEBUG",
+        "--wait", f"--timeout={PATIENCE}s")
+    kubectl("-n", SYSTEM, "rollout", "status", f"daemonset/{AGENT}", f"--timeout={PATIENCE}s")
+    assert agent_pid() != old
+    eventually("the old agent's kernel side is gone", lambda: not any(left_over(objects).values()))
+    check_resources(ask_until_whole(set(SERVICES.values()), "upgraded"))
+    assert {pod["metadata"]["uid"] for pod in pods("team")} == before, "pods were restarted"
+    say("upgraded: the new agent went on with pods that were running")
+    return kernel_objects(agent_pid())
+
+
 def uninstall(objects):
     kubectl("delete", "-f", str(HERE / "team.yaml"), "--wait=true")
     run("helm", "uninstall", RELEASE, "-n", SYSTEM, "--wait", "--cascade", "foreground", f"--timeout={PATIENCE}s")
@@ -363,7 +302,8 @@ def main(images):
         relabel()
         delete()
         without_api_server()
-        uninstall(objects)
+        crowd.come_and_go()
+        uninstall(upgrade(objects))
     finally:
         if "KAOS_KEEP_CLUSTER" not in os.environ:
             subprocess.run([HERE / "stop.sh"], check=True)

@@ -1,10 +1,11 @@
 #!/bin/bash
-# program.sh OUT.tar NAME:TAG BINARY CONFIG : an image of one program of the local build, stripped, with the libraries
-# that it needs and nothing else.
+# program.sh OUT.tar NAME:TAG BINARY CONFIG PARTS.json : an image of one program of the local build, stripped, with the
+# libraries that it needs, the list of what it is made of, and nothing else.
 set -eu
 C=$(cd "$(dirname "$0")" && pwd)
 root=$(mktemp -d); trap 'rm -rf "$root"' EXIT
 mkdir -p $root/tmp $root/usr/bin; chmod 1777 $root/tmp
 strip -o $root/usr/bin/$(basename "$3") "$3"
 "$C/libraries.sh" $root "$3"
+install -D -m 644 "$5" $root/usr/share/sbom/$(basename "$5")
 "$C/image.sh" "$1" $root "$2=$4"

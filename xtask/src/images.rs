@@ -1,12 +1,12 @@
 //! `cargo xtask images`: images of the operator and the node agent from the local build, without
-//! Docker and without a registry.
+//! Docker and without a registry, each with a list of what it is made of.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, Result};
 
-use crate::{command, paths, toolchain};
+use crate::{command, paths, sbom, toolchain};
 
 /// `cargo xtask images`
 #[derive(Debug, clap::Args)]
@@ -22,6 +22,7 @@ pub struct Options {
 struct Image {
     program: &'static str,
     name: &'static str,
+    description: &'static str,
     /// Who runs it: the agent needs root's files, the operator nothing.
     user: &'static str,
 }
@@ -30,11 +31,13 @@ const IMAGES: [Image; 2] = [
     Image {
         program: "kaos-agent",
         name: "kaos-node-agent",
+        description: "Watches AI agents from the kernel and tells through OpenTelemetry what they did",
         user: "0",
     },
     Image {
         program: "kaos-operator",
         name: "kaos-operator",
+        description: "Runs KAOS's Agents, MCPServers and ModelAPIs on Kubernetes",
         user: "65532",
     },
 ];
@@ -48,9 +51,10 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     for (name, archive) in archives {
         let bytes = archive.metadata()?.len();
         println!(
-            "{name}: {} ({:.1} MB)",
+            "{name}: {} ({:.1} MB), what is in it: {}",
             archive.display(),
-            bytes as f64 / 1e6
+            bytes as f64 / 1e6,
+            archive.with_extension("cdx.json").display()
         );
     }
     println!("load them with `docker load --input FILE` or `ctr -n k8s.io images import FILE`");
@@ -78,19 +82,30 @@ pub fn make(tag: &str, debug: bool) -> Result<Vec<(String, PathBuf)>> {
             let name = format!("localhost/{}:{tag}", image.name);
             let archive = directory.join(format!("{}.tar", image.name));
             let program = paths::target().join(profile).join(image.program);
-            program_image(image, &name, &archive, &program)?;
+            let parts = directory.join(format!("{}.cdx.json", image.name));
+            let text = serde_json::to_string_pretty(&sbom::of(image.program, &program)?)?;
+            std::fs::write(&parts, text)
+                .with_context(|| format!("cannot write {}", parts.display()))?;
+            program_image(image, &name, &archive, &program, &parts)?;
             Ok((name, archive))
         })
         .collect()
 }
 
-fn program_image(image: &Image, name: &str, archive: &Path, program: &Path) -> Result<()> {
+fn program_image(
+    image: &Image,
+    name: &str,
+    archive: &Path,
+    program: &Path,
+    parts: &Path,
+) -> Result<()> {
     let config = serde_json::json!({
         "User": image.user,
         "Env": ["PATH=/usr/bin"],
         "Entrypoint": [image.program],
         "Labels": {
             "org.opencontainers.image.title": image.name,
+            "org.opencontainers.image.description": image.description,
             "org.opencontainers.image.version": env!("CARGO_PKG_VERSION"),
             "org.opencontainers.image.licenses": "Apache-2.0",
         },
@@ -98,6 +113,7 @@ fn program_image(image: &Image, name: &str, archive: &Path, program: &Path) -> R
     command::run(
         Command::new(paths::root().join("tests/cluster/program.sh"))
             .args([archive.as_os_str(), name.as_ref(), program.as_os_str()])
-            .arg(config.to_string()),
+            .arg(config.to_string())
+            .arg(parts),
     )
 }

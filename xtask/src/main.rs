@@ -12,6 +12,7 @@ mod e2e;
 mod images;
 mod lint;
 mod paths;
+mod sbom;
 mod setup;
 mod test;
 mod toolchain;

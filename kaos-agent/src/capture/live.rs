@@ -376,6 +376,12 @@ impl FrontEnd for Live {
         self.news_of_pods(events);
         // Before their data, since one may be killed before that is read.
         for pid in std::mem::take(&mut self.found_running) {
+            // One that ended before it was selected did so unseen, and its number will be somebody
+            // else's.
+            if processes::executable(pid).is_none() {
+                self.kernel.reject(pid);
+                continue;
+            }
             if !self.uprobes.follows(pid) {
                 self.uprobes.started(pid, &mut self.kernel);
             }
@@ -415,7 +421,11 @@ impl FrontEnd for Live {
                 Some(Record::Connection(connection))
                     if !self.rejected.contains(&connection.pid) =>
                 {
-                    self.describe(connection.pid, None, connection.at, events);
+                    // Connections end after their processes, which are not to be described again.
+                    let pid = connection.pid;
+                    if self.described.contains(&pid) || processes::executable(pid).is_some() {
+                        self.describe(pid, None, connection.at, events);
+                    }
                     events.push(Event::Connection(connection));
                 }
                 Some(Record::Context(news)) if !self.rejected.contains(&news.pid) => {

@@ -5,7 +5,7 @@
 //! milliseconds earlier; the kernel tells at once of every new cgroup, and news of pods may come
 //! before or after that.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -65,9 +65,19 @@ pub struct Pods {
     hierarchy: PathBuf,
     /// Capture containers that prepare a pod, too.
     init_containers: bool,
-    wanted: FxHashMap<String, Box<PodInfo>>,
+    wanted: FxHashMap<String, Wanted>,
+    /// Directories below which cgroups of pods were found: one for each class of service.
+    parents: BTreeSet<PathBuf>,
     /// Cgroups that could not be selected because the kernel's table is full.
     refused: u64,
+}
+
+/// A pod that is captured.
+#[derive(Debug)]
+struct Wanted {
+    pod: Box<PodInfo>,
+    /// Its cgroup, once that was found.
+    directory: Option<PathBuf>,
 }
 
 impl Pods {
@@ -79,6 +89,7 @@ impl Pods {
             hierarchy,
             init_containers,
             wanted: FxHashMap::default(),
+            parents: BTreeSet::new(),
             refused: 0,
         }
     }
@@ -101,16 +112,19 @@ impl Pods {
             }));
             match pod {
                 Some(pod) => {
-                    let is_new = self.wanted.insert(uid.clone(), pod).is_none();
-                    if is_new {
-                        running.extend(self.select(&uid, None, kernel));
-                    } else {
+                    if let Some(wanted) = self.wanted.get_mut(&uid) {
+                        wanted.pod = pod;
                         self.drop_init_containers(&uid, kernel);
+                    } else {
+                        let directory = None;
+                        self.wanted.insert(uid.clone(), Wanted { pod, directory });
+                        running.extend(self.select(&uid, None, kernel));
                     }
                 }
                 None => {
-                    if self.wanted.remove(&uid).is_some() {
+                    if self.wanted.contains_key(&uid) {
                         deselect(&self.directories_of(&uid), kernel);
+                        self.wanted.remove(&uid);
                     }
                 }
             }
@@ -133,10 +147,11 @@ impl Pods {
             return false;
         }
         let pod = pod_uid(cgroup).and_then(|uid| self.wanted.get(&uid));
-        let (Some(pod), Some(id)) = (pod, container_id(cgroup)) else {
+        let (Some(wanted), Some(id)) = (pod, container_id(cgroup)) else {
             return false;
         };
-        pod.containers
+        let containers = &wanted.pod.containers;
+        containers
             .iter()
             .any(|container| container.is_init && container.id.as_deref() == Some(id))
     }
@@ -162,9 +177,13 @@ impl Pods {
     }
 
     /// Which container prepares the pod may become known only after it began.
-    fn drop_init_containers(&self, uid: &str, kernel: &mut Kernel) {
+    fn drop_init_containers(&mut self, uid: &str, kernel: &mut Kernel) {
         let has_init = |pod: &PodInfo| pod.containers.iter().any(|container| container.is_init);
-        if !self.wanted.get(uid).is_some_and(|pod| has_init(pod)) {
+        if !self
+            .wanted
+            .get(uid)
+            .is_some_and(|wanted| has_init(&wanted.pod))
+        {
             return;
         }
         let mut directories = self.directories_of(uid);
@@ -173,34 +192,67 @@ impl Pods {
     }
 
     /// The pod's cgroup and all below it; none where it is not made yet.
-    fn directories_of(&self, uid: &str) -> Vec<PathBuf> {
+    fn directories_of(&mut self, uid: &str) -> Vec<PathBuf> {
+        let known = self.wanted.get(uid).and_then(|it| it.directory.clone());
+        let Some(top) = known.or_else(|| self.find(uid)) else {
+            return Vec::new();
+        };
         let mut found = Vec::new();
-        let mut open = VecDeque::from([(self.hierarchy.clone(), false)]);
-        let mut seen = 0;
-        while let Some((directory, is_of_pod)) = open.pop_front() {
-            seen += 1;
-            if seen > MOST_DIRECTORIES {
-                break;
-            }
-            let name = directory.file_name().unwrap_or_default().to_string_lossy();
-            let named = pod_uid_in_name(&name);
-            // Another pod's: there is nothing below it for us.
-            if !is_of_pod && named.as_ref().is_some_and(|named| named != uid) {
-                continue;
-            }
-            let is_of_pod = is_of_pod || named.is_some();
-            let below = fs::read_dir(&directory).into_iter().flatten().flatten();
-            open.extend(
-                below
-                    .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-                    .map(|entry| (entry.path(), is_of_pod)),
-            );
-            if is_of_pod {
-                found.push(directory);
-            }
+        let mut open = vec![top];
+        while let Some(directory) = open.pop()
+            && found.len() < MOST_DIRECTORIES
+        {
+            open.extend(directories_in(&directory));
+            found.push(directory);
         }
         found
     }
+
+    /// Looks for the pod's cgroup: beside those of other pods, then everywhere.
+    fn find(&mut self, uid: &str) -> Option<PathBuf> {
+        let is_it = |directory: &PathBuf| pod_of(directory).as_deref() == Some(uid);
+        let mut beside = self
+            .parents
+            .iter()
+            .flat_map(|parent| directories_in(parent));
+        let found = beside
+            .find(is_it)
+            .or_else(|| find_below(&self.hierarchy, &is_it))?;
+        self.parents.extend(found.parent().map(Path::to_owned));
+        if let Some(wanted) = self.wanted.get_mut(uid) {
+            wanted.directory = Some(found.clone());
+        }
+        Some(found)
+    }
+}
+
+/// The first directory, those further up first, that is the one looked for.
+fn find_below(hierarchy: &Path, is_it: &impl Fn(&PathBuf) -> bool) -> Option<PathBuf> {
+    let mut open = VecDeque::from([hierarchy.to_owned()]);
+    for _ in 0..MOST_DIRECTORIES {
+        let directory = open.pop_front()?;
+        if is_it(&directory) {
+            return Some(directory);
+        }
+        // Another pod's: there is nothing below it for us.
+        if pod_of(&directory).is_none() {
+            open.extend(directories_in(&directory));
+        }
+    }
+    None
+}
+
+/// UID of the pod whose cgroup a directory is.
+fn pod_of(directory: &Path) -> Option<String> {
+    pod_uid_in_name(&directory.file_name()?.to_string_lossy())
+}
+
+fn directories_in(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|entry| entry.path())
+        .collect()
 }
 
 fn deselect(directories: &[PathBuf], kernel: &mut Kernel) {
@@ -238,4 +290,43 @@ pub fn unified_hierarchy() -> Option<PathBuf> {
     // The node's own, where another is mounted further down.
     mounts.sort_by_key(|path| path.as_os_str().len());
     mounts.into_iter().next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UID: &str = "01234567-89ab-cdef-0123-456789abcdef";
+    const OTHER: &str = "fedcba98-7654-3210-fedc-ba9876543210";
+
+    #[test]
+    fn a_cgroup_is_found_wherever_it_is_and_remembered() {
+        let root = tempfile::tempdir().expect("a directory");
+        let make = |path: &str| {
+            let path = root.path().join(path);
+            fs::create_dir_all(&path).expect("directories");
+            path
+        };
+        make(&format!("kubepods/besteffort/pod{OTHER}/pod{UID}"));
+        let (_sender, news) = mpsc::channel();
+        let mut pods = Pods::new(news, root.path().to_owned(), false);
+        let pod = Box::default();
+        let directory = None;
+        pods.wanted
+            .insert(UID.to_owned(), Wanted { pod, directory });
+        assert_eq!(pods.directories_of(UID), [PathBuf::new(); 0]);
+
+        let container = make(&format!("kubepods/burstable/pod{UID}/c1"));
+        let top = container.parent().expect("the pod").to_owned();
+        assert_eq!(pods.directories_of(UID), [top.clone(), container]);
+        let burstable = top.parent().expect("the class").to_owned();
+        assert_eq!(pods.parents, BTreeSet::from([burstable]));
+        // Beside it another is found without a walk.
+        pods.hierarchy = PathBuf::from("/nowhere");
+        let sibling = make(&format!("kubepods/burstable/pod{OTHER}"));
+        assert_eq!(pods.directories_of(OTHER), [sibling]);
+        // What is known is not looked for again.
+        pods.parents.clear();
+        assert_eq!(pods.directories_of(UID).len(), 2);
+    }
 }

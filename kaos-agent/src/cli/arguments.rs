@@ -56,6 +56,17 @@ pub enum Command {
     Version,
 }
 
+impl Command {
+    /// The level that is asked for on the command line.
+    pub fn log_level(&self) -> Option<&str> {
+        match self {
+            Self::Run(run) => run.log.log_level.as_deref(),
+            Self::Record(record) => record.log.log_level.as_deref(),
+            _ => None,
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub struct RunArguments {
     #[command(flatten)]
@@ -68,6 +79,8 @@ pub struct RunArguments {
     pub stats: StatsArguments,
     #[command(flatten)]
     pub health: HealthArguments,
+    #[command(flatten)]
+    pub log: LogArguments,
 }
 
 #[derive(Debug, Args)]
@@ -89,6 +102,8 @@ pub struct RecordArguments {
     pub stats: StatsArguments,
     #[command(flatten)]
     pub health: HealthArguments,
+    #[command(flatten)]
+    pub log: LogArguments,
 }
 
 #[derive(Debug, Args)]
@@ -266,6 +281,25 @@ pub struct HealthArguments {
     /// Serve /healthz, /readyz and /metrics there, e.g. 0.0.0.0:9464
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen: Option<SocketAddr>,
+    /// Resident memory near which load is shed: from 70 % of it new connections are not followed,
+    /// from 80 % messages that wait are given up, from 90 % spans that wait; 0: never [default: the
+    /// limit of the container]
+    #[arg(long, value_name = "BYTES", env = "MEMORY_LIMIT", value_parser = parse_bytes,
+          hide_env_values = true)]
+    pub memory_limit: Option<u64>,
+}
+
+/// How it is set up
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Set-up")]
+pub struct LogArguments {
+    /// File with further options, one per line as they are typed here; `#` begins a comment. SIGHUP
+    /// reads it again and applies --log-level and --memory-limit
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// TRACE, DEBUG, INFO, WARNING or ERROR [default: LOG_LEVEL, or INFO]
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -282,6 +316,37 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
+
+    /// Commands of the agent in the documentation, without comments and without what is before them.
+    fn documented() -> Vec<String> {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let mut files = vec![root.join("README.md")];
+        let docs = std::fs::read_dir(root.join("docs")).expect("there is documentation");
+        files.extend(docs.map(|entry| entry.expect("a file").path()));
+        let texts = files
+            .iter()
+            .map(|file| std::fs::read_to_string(file).expect("it can be read"));
+        texts
+            .flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>())
+            .filter_map(|line| {
+                let line = line.split(" # ").next()?.trim().replace("\'", "");
+                let line = line
+                    .trim_start_matches("sudo ")
+                    .trim_start_matches("target/release/");
+                line.starts_with("kaos-agent ").then(|| line.to_owned())
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_agent_takes_what_the_documentation_says() {
+        let commands = documented();
+        assert!(commands.len() >= 6, "{commands:?}");
+        for command in commands {
+            let words = command.split_whitespace();
+            assert!(Arguments::try_parse_from(words).is_ok(), "{command}");
+        }
+    }
 
     #[test]
     fn arguments_are_consistent() {

@@ -30,6 +30,7 @@ impl RunArguments {
             capture: self.capture.check()?,
             target: LiveTarget::Spans(self.output.check()?),
             stats: self.stats.check(),
+            memory_limit: self.health.memory_limit,
             listen: self.health.listen,
         })
     }
@@ -50,6 +51,7 @@ impl RecordArguments {
                 contents,
             }),
             stats: self.stats.check(),
+            memory_limit: self.health.memory_limit,
             listen: self.health.listen,
         })
     }

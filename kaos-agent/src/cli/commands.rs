@@ -9,15 +9,17 @@ use super::running;
 use crate::health::doctor::{Report, check_endpoint, check_machine};
 use crate::health::explain::{self, NotExplained};
 use crate::pipeline;
+use crate::settings::Reload;
 
-/// Runs the command to its end.
+/// Runs the command to its end. `reload` is what SIGHUP asks for, where there is something to read
+/// again.
 ///
 /// # Errors
 /// Whatever keeps it from its work; `exit` makes a line and a code of it.
-pub fn run(command: Command) -> anyhow::Result<ExitCode> {
+pub fn run(command: Command, reload: Option<Reload>) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Run(arguments) => pipeline::run_live(arguments.check()?)?,
-        Command::Record(arguments) => pipeline::run_live(arguments.check()?)?,
+        Command::Run(arguments) => pipeline::run_live(arguments.check()?, reload)?,
+        Command::Record(arguments) => pipeline::run_live(arguments.check()?, reload)?,
         Command::Replay(arguments) => pipeline::replay(arguments.check()?)?,
         Command::Doctor(arguments) => return doctor(&arguments),
         Command::Explain(arguments) => explain(&arguments)?,

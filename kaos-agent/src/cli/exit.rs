@@ -64,7 +64,7 @@ fn tell(message: &str) {
 }
 
 /// clap's message without its usage text, which is several lines long.
-fn one_line(error: &clap::Error) -> String {
+pub fn one_line(error: &clap::Error) -> String {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         return "no command is given: there is no default; see kaos-agent --help".to_owned();
     }

@@ -1,26 +1,46 @@
 //! The agent's own log, on standard error.
 
 use std::io::IsTerminal;
+use std::sync::OnceLock;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
 
-/// Starts logging at the level that `LOG_LEVEL` names. Libraries tell warnings and errors only:
-/// their details, such as headers of requests, do not belong into a log. Warnings of aya repeat what
-/// the agent tells as an error of its own.
-pub fn start() {
-    let wanted = std::env::var("LOG_LEVEL").unwrap_or_default();
-    let level = level(&wanted);
+/// Changes what is logged.
+static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
+
+/// Starts logging at this level, or the one that `LOG_LEVEL` names. Libraries tell warnings and
+/// errors only: their details, such as headers of requests, do not belong into a log. Warnings of aya
+/// repeat what the agent tells as an error of its own.
+pub fn start(wanted: Option<&str>) {
+    let (filter, handle) = reload::Layer::new(EnvFilter::default());
+    let lines = fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none());
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(lines)
+        .init();
+    // Logging starts once.
+    let _ = FILTER.set(handle);
+    set_level(wanted);
+}
+
+/// Logs at this level from now on, or at the one that `LOG_LEVEL` names.
+pub fn set_level(wanted: Option<&str>) {
+    let by_environment = std::env::var("LOG_LEVEL").unwrap_or_default();
+    let level = level(wanted.unwrap_or(&by_environment));
     let filter = EnvFilter::new(format!(
         "warn,aya=error,kaos_agent={}",
         level.unwrap_or("info")
     ));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
-        .init();
+    if let Some(handle) = FILTER.get() {
+        // Fails where nothing is logged any more.
+        let _ = handle.reload(filter);
+    }
     if level.is_none() {
-        tracing::warn!("LOG_LEVEL is none of TRACE, DEBUG, INFO, WARNING, ERROR: using INFO");
+        tracing::warn!("the level is none of TRACE, DEBUG, INFO, WARNING, ERROR: using INFO");
     }
 }
 

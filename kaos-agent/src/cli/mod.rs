@@ -3,6 +3,7 @@
 mod arguments;
 mod checked;
 mod commands;
+mod config_file;
 mod exit;
 mod logging;
 mod quantity;
@@ -17,10 +18,18 @@ use self::arguments::Arguments;
 
 /// Runs the agent with these arguments, the program's name first.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let parsed = match Arguments::try_parse_from(arguments) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let expanded = match config_file::expand(arguments.iter().cloned()) {
+        Ok(expanded) => expanded,
+        Err(error) => return exit::after(Err(error.into())),
+    };
+    let parsed = match Arguments::try_parse_from(expanded) {
         Ok(parsed) => parsed,
         Err(error) => return exit::after_parsing(&error),
     };
-    logging::start();
-    exit::after(commands::run(parsed.command))
+    logging::start(parsed.command.log_level());
+    exit::after(commands::run(
+        parsed.command,
+        config_file::reloader(arguments),
+    ))
 }

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStringExt as _;
 use clap::Parser as _;
 
 use super::arguments::{Arguments, Command, OutputArguments, SelectionArguments};
+use super::config_file;
 use crate::capture::event::Pid;
 use crate::capture::processes;
 use crate::health::explain::RunningAgent;
@@ -35,6 +36,7 @@ fn understood(pid: Pid, line: &[u8]) -> Option<RunningAgent> {
         .strip_suffix(b"\0")?
         .split(|byte| *byte == 0)
         .map(|argument| OsString::from_vec(argument.to_vec()));
+    let arguments = config_file::expand(arguments).ok()?;
     let (selection, output): (SelectionArguments, Option<OutputArguments>) =
         match Arguments::try_parse_from(arguments).ok()?.command {
             Command::Run(run) => (run.selection, Some(run.output)),

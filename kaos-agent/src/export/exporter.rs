@@ -87,6 +87,14 @@ impl Exporter {
         }
     }
 
+    /// Memory is short: drops, and counts, the spans that wait for a collector. Those written to a
+    /// stream are few, and stay.
+    pub fn shed(&self) {
+        if let Route::Otlp(routes) = &self.route {
+            routes.shed();
+        }
+    }
+
     /// What became of all signals so far.
     #[must_use]
     pub fn counters(&self) -> ExportCounters {

@@ -44,6 +44,8 @@ pub(super) struct OtlpRoutes {
     runtime: Handle,
     connections: Arc<Connections>,
     stopping: watch::Sender<bool>,
+    /// How often memory was short.
+    shedding: watch::Sender<u64>,
     tally: Tally,
     /// By the address of the service.
     services: FxHashMap<usize, ServiceRoute>,
@@ -59,6 +61,7 @@ impl OtlpRoutes {
             runtime,
             connections: Arc::default(),
             stopping: watch::Sender::new(false),
+            shedding: watch::Sender::new(0),
             tally,
             services: FxHashMap::default(),
             queues: Vec::new(),
@@ -141,6 +144,11 @@ impl OtlpRoutes {
             })
     }
 
+    /// Has the queues drop what cannot be delivered now.
+    pub(super) fn shed(&self) {
+        self.shedding.send_modify(|times| *times += 1);
+    }
+
     /// The queue of a destination, if there is a place for it. Services that want to batch
     /// differently have one each, and share the connection.
     fn queue(&mut self, destination: &Destination, batching: Batching) -> Option<Arc<SpanQueue>> {
@@ -164,7 +172,8 @@ impl OtlpRoutes {
         }
         let tally = self.tally.part();
         let delivery = self.delivery(destination, batching.export_timeout, &tally);
-        let (queue, task) = spans::queue(batching, delivery, self.stopping.subscribe(), tally);
+        let signals = (self.stopping.subscribe(), self.shedding.subscribe());
+        let (queue, task) = spans::queue(batching, delivery, signals, tally);
         let queue = Arc::new(queue);
         self.span_tasks.spawn_on(task.run(), &self.runtime);
         self.queues

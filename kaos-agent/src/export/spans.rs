@@ -31,14 +31,16 @@ pub(super) struct SpanTask {
     batching: Batching,
     delivery: Delivery,
     stopping: watch::Receiver<bool>,
+    /// Changes when memory is short.
+    shedding: watch::Receiver<u64>,
     tally: Tally,
 }
 
-/// A queue and its task.
+/// A queue and its task. The signals tell that the agent ends, and that memory is short.
 pub(super) fn queue(
     batching: Batching,
     delivery: Delivery,
-    stopping: watch::Receiver<bool>,
+    (stopping, shedding): (watch::Receiver<bool>, watch::Receiver<u64>),
     tally: Tally,
 ) -> (SpanQueue, SpanTask) {
     let (sender, receiver) = mpsc::channel(batching.max_queue_size);
@@ -55,6 +57,7 @@ pub(super) fn queue(
         batching,
         delivery,
         stopping,
+        shedding,
         tally,
     };
     (queue, task)
@@ -90,10 +93,18 @@ impl SpanTask {
         while let Some(first) = self.receiver.recv().await {
             let batch = self.gather(first).await;
             let size = u64::try_from(batch.len()).unwrap_or(u64::MAX);
-            let outcome = self
-                .delivery
-                .deliver(&request::of_spans(batch), RETRY_FOR)
-                .await;
+            let request = request::of_spans(batch);
+            // Only what cannot be delivered from now on is in the way.
+            self.shedding.borrow_and_update();
+            let outcome = tokio::select! {
+                biased;
+                outcome = self.delivery.deliver(&request, RETRY_FOR) => outcome,
+                Ok(()) = self.shedding.changed() => {
+                    drop(request);
+                    self.shed(size);
+                    continue;
+                }
+            };
             self.tally.count(|counters| match outcome {
                 Ok(rejected) => {
                     let rejected = rejected.min(size);
@@ -104,6 +115,16 @@ impl SpanTask {
                 Err(Undelivered::Unreachable) => counters.spans_dropped_unreachable += size,
             });
         }
+    }
+
+    /// Drops a batch of this size, which is not delivered yet, and all that waits behind it.
+    fn shed(&mut self, batch: u64) {
+        let mut dropped = batch;
+        while self.receiver.try_recv().is_ok() {
+            dropped += 1;
+        }
+        self.tally
+            .count(|counters| counters.spans_dropped_memory += dropped);
     }
 
     /// Waits until a batch is full, its first span has waited long enough, or the agent ends.

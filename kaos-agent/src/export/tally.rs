@@ -22,6 +22,8 @@ counters! {
         spans_dropped_refused,
         /// Spans that no collector took within the time limit.
         spans_dropped_unreachable,
+        /// Spans that waited for a collector when memory was short.
+        spans_dropped_memory,
         /// Spans that were not delivered when the agent had to end.
         spans_dropped_at_exit,
         /// Spans of services without an endpoint.
@@ -53,6 +55,7 @@ impl ExportCounters {
                 + self.spans_dropped_too_many_destinations
                 + self.spans_dropped_refused
                 + self.spans_dropped_unreachable
+                + self.spans_dropped_memory
                 + self.spans_dropped_at_exit,
         )
     }

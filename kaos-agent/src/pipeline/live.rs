@@ -1,7 +1,7 @@
 //! From the kernel: `run` and `record`.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use rand::Rng as _;
 use tokio::signal::unix::{Signal as UnixSignal, SignalKind, signal};
 use tokio::sync::oneshot;
 
+use super::memory::{Memory, Pressure};
 use super::output;
 use super::pods::PodWatch;
 use super::recorder::Recorder;
@@ -24,7 +25,7 @@ use crate::export::exporter::WhenFull;
 use crate::health::counters::Counters;
 use crate::health::server;
 use crate::health::status::Status;
-use crate::settings::{LiveSettings, LiveTarget, Selection, Selectors, StatsFormat};
+use crate::settings::{LiveSettings, LiveTarget, Reload, Selection, Selectors, StatsFormat};
 use crate::time::Nanos;
 
 /// Records read at once, before their events go through the stages: bounds what a full ring
@@ -50,6 +51,11 @@ pub(super) trait Consumer: Counters + Send {
     /// It cannot go on.
     fn tick(&mut self, now: Nanos) -> anyhow::Result<()>;
 
+    /// Memory is short, or is so no more: gives up what this names.
+    fn relieve(&mut self, pressure: Pressure, now: Nanos) {
+        let _ = (pressure, now);
+    }
+
     /// Connections that nobody wants to see more of since this was asked last.
     fn take_opaque(&mut self) -> Vec<SocketId>;
 
@@ -60,15 +66,16 @@ pub(super) trait Consumer: Counters + Send {
     fn finish(&mut self, now: Nanos) -> anyhow::Result<()>;
 }
 
-/// Observes this machine until SIGTERM or SIGINT.
+/// Observes this machine until SIGTERM or SIGINT. SIGHUP has the settings read again; where there is
+/// nothing to read it ends as well, since it tells that the terminal is gone.
 ///
 /// # Errors
 /// It cannot work here, a selector matches nothing that exists, or the output cannot be written.
-pub fn run_live(settings: LiveSettings) -> anyhow::Result<()> {
+pub fn run_live(settings: LiveSettings, reload: Option<Reload>) -> anyhow::Result<()> {
     let runtime = output::runtime()?;
     let mut signals = {
         let _inside = runtime.enter();
-        Signals::new().context("cannot handle signals")?
+        Signals::new(reload).context("cannot handle signals")?
     };
     let pods = match &settings.selection {
         Selection::Matching(Selectors {
@@ -105,10 +112,11 @@ pub fn run_live(settings: LiveSettings) -> anyhow::Result<()> {
     let worker = {
         let wishes = Arc::clone(&wishes);
         let stats = settings.stats;
+        let memory = Memory::new(settings.memory_limit);
         thread::Builder::new()
             .name("pipeline".to_owned())
             .spawn(move || {
-                let result = work(live, consumer, &status, &wishes, stats);
+                let result = work(live, consumer, memory, &status, &wishes, stats);
                 // Nobody listens any more where the end was asked for.
                 let _ = ended.send(());
                 result
@@ -129,20 +137,32 @@ pub fn run_live(settings: LiveSettings) -> anyhow::Result<()> {
 struct Wishes {
     stop: AtomicBool,
     stats: AtomicBool,
+    /// Settings that were read again.
+    reloaded: Mutex<Option<Reloaded>>,
+}
+
+/// What of settings that were read again is the worker's.
+#[derive(Debug)]
+struct Reloaded {
+    memory_limit: Option<u64>,
 }
 
 struct Signals {
     terminate: UnixSignal,
     interrupt: UnixSignal,
     user1: UnixSignal,
+    hangup: UnixSignal,
+    reload: Option<Reload>,
 }
 
 impl Signals {
-    fn new() -> std::io::Result<Self> {
+    fn new(reload: Option<Reload>) -> std::io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             user1: signal(SignalKind::user_defined1())?,
+            hangup: signal(SignalKind::hangup())?,
+            reload,
         })
     }
 
@@ -153,6 +173,18 @@ impl Signals {
                 _ = self.terminate.recv() => break,
                 _ = self.interrupt.recv() => break,
                 _ = &mut *ended => return,
+                _ = self.hangup.recv() => match &mut self.reload {
+                    Some(Reload(reload)) => match reload() {
+                        Ok(memory_limit) => {
+                            let reloaded = Reloaded { memory_limit };
+                            *locked(&wishes.reloaded) = Some(reloaded);
+                            bell.ring();
+                            tracing::info!("the configuration was read again");
+                        }
+                        Err(why) => tracing::error!("the configuration stays as it was: {why}"),
+                    },
+                    None => break,
+                },
                 _ = self.user1.recv() => {
                     wishes.stats.store(true, Ordering::Release);
                     bell.ring();
@@ -164,16 +196,22 @@ impl Signals {
     }
 }
 
+/// What is in it is replaced whole, so a panic elsewhere cannot have left it half-done.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// The worker: reads the kernel's records and pushes them through.
 fn work(
     mut front_end: impl FrontEnd,
     mut consumer: Box<dyn Consumer>,
+    mut memory: Memory,
     status: &Status,
     wishes: &Wishes,
     stats: Option<StatsFormat>,
 ) -> anyhow::Result<()> {
-    let print = |format, front_end: &dyn Counters, consumer: &dyn Counters| {
-        output::print_stats(format, &status.counters(&[front_end, consumer]));
+    let print = |format, sources: &[&dyn Counters]| {
+        output::print_stats(format, &status.counters(sources));
     };
     let mut events = Vec::with_capacity(BATCH);
     let result = loop {
@@ -182,9 +220,16 @@ fn work(
             Ok(may_have_more) => may_have_more,
             Err(error) => break Err(error),
         };
-        status.round_ended(monotonic(), &[&front_end, &*consumer]);
+        if let Some(reloaded) = locked(&wishes.reloaded).take() {
+            memory.set_limit(reloaded.memory_limit);
+        }
+        if let Some(pressure) = memory.look(monotonic()) {
+            consumer.relieve(pressure, monotonic());
+        }
+        let sources: [&dyn Counters; 3] = [&front_end, &*consumer, &memory];
+        status.round_ended(monotonic(), &sources);
         if wishes.stats.swap(false, Ordering::AcqRel) {
-            print(stats.unwrap_or(StatsFormat::Text), &front_end, &*consumer);
+            print(stats.unwrap_or(StatsFormat::Text), &sources);
         }
         if is_last_round {
             break consumer.finish(monotonic());
@@ -194,7 +239,7 @@ fn work(
         }
     };
     if let Some(format) = stats {
-        print(format, &front_end, &*consumer);
+        print(format, &[&front_end, &*consumer, &memory]);
     }
     result
 }

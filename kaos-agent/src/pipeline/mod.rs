@@ -4,6 +4,7 @@
 //! [`replay`] from a recording; both hand its signals to the exporter.
 
 mod live;
+mod memory;
 mod output;
 mod pods;
 mod recorder;

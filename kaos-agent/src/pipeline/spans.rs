@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use tokio::runtime::{Handle, Runtime};
 
 use super::live::Consumer;
+use super::memory::{self, Pressure};
 use super::output;
 use super::stages::{StageSettings, Stages};
 use crate::capture::event::{Event, SocketId};
@@ -119,6 +120,22 @@ impl Consumer for SpanMaker {
         self.stages.tick(now, &mut self.signals);
         self.export();
         Ok(())
+    }
+
+    fn relieve(&mut self, pressure: Pressure, now: Nanos) {
+        self.stages.admit(pressure < Pressure::Connections);
+        if pressure >= Pressure::Messages {
+            self.stages.shed(now, &mut self.signals);
+            self.export();
+        }
+        if pressure >= Pressure::Spans
+            && let Some(exporter) = &self.exporter
+        {
+            exporter.shed();
+        }
+        if pressure > Pressure::None {
+            memory::give_back();
+        }
     }
 
     fn take_opaque(&mut self) -> Vec<SocketId> {

@@ -119,9 +119,24 @@ impl Stages {
         self.flow(signals);
     }
 
+    /// Whether connections that are new from now on are followed.
+    pub fn admit(&mut self, admits: bool) {
+        self.streams.admit(admits);
+    }
+
+    /// Memory is short: gives up the messages that wait for the rest of a head or an event; appends
+    /// what there is to export because of it.
+    pub fn shed(&mut self, now: Nanos, signals: &mut Vec<Signal>) {
+        let now = now.max(self.last_tick);
+        self.protocols.shed(now, &mut self.parts);
+        self.flow(signals);
+    }
+
     /// Connections that nobody wants to see more of since this was asked last.
     pub fn take_opaque(&mut self) -> Vec<SocketId> {
-        self.protocols.take_opaque()
+        let mut opaque = self.protocols.take_opaque();
+        opaque.append(&mut self.streams.take_refused());
+        opaque
     }
 
     /// Settings of traced processes that cannot be honoured, since this was asked last.

@@ -106,7 +106,7 @@ crate::counters! {
         decoders_exhausted,
         /// Server-sent events that are longer than the limit.
         cut_events,
-        /// Messages given up because all connections together buffered too much.
+        /// Messages given up because all connections together buffered too much, or memory is short.
         buffers_exhausted,
     }
 }

@@ -27,8 +27,9 @@ use std::sync::Arc;
 use http::HeaderMap;
 use rustc_hash::FxHashMap;
 
-use crate::capture::event::SocketId;
+use crate::capture::event::{Direction, SocketId};
 use crate::streams::chunk::{Chunk, StreamChunk};
+use crate::time::Nanos;
 use context::Context;
 use http1::connection::{Connection, Verdict};
 use limits::{Limits, ProtocolCounters};
@@ -88,6 +89,40 @@ impl Protocols {
                 out.push(Part::Ended(end));
             }
             Chunk::ProcessExited { pid, at } => out.push(Part::ProcessExited { pid, at }),
+        }
+    }
+
+    /// Memory is short: gives up the messages of which something is kept until more of them comes.
+    pub fn shed(&mut self, now: Nanos, out: &mut Vec<Part>) {
+        for (socket, followed) in &mut self.connections {
+            let Followed::Http1(connection) = followed else {
+                continue;
+            };
+            let mut context = Context {
+                limits: &self.limits,
+                counters: &mut self.counters,
+                reading: self.reading,
+                decoders: &self.decoders,
+                parts: out,
+            };
+            let before = connection.buffered();
+            let is_ignored = [Direction::Sent, Direction::Received]
+                .into_iter()
+                .any(|direction| {
+                    connection.buffered() > 0
+                        && connection.shed(direction, now, &mut context) != Verdict::Follow
+                });
+            self.buffered -= before;
+            if !is_ignored {
+                self.buffered += connection.buffered();
+                continue;
+            }
+            if let Followed::Http1(connection) = std::mem::replace(followed, Followed::Ignored) {
+                connection.ignore(now, &mut context);
+                if self.opaque.len() < MOST_OPAQUE {
+                    self.opaque.push(*socket);
+                }
+            }
         }
     }
 

@@ -51,6 +51,26 @@ fn protocols() -> Protocols {
     Protocols::new(Limits::default(), reading)
 }
 
+#[test]
+fn what_waits_is_given_up_when_memory_is_short() {
+    let mut protocols = protocols();
+    let cut = "GET / HTTP/1.1\r\nhost: a";
+    assert_eq!(bodies(&mut protocols, Wire::new(1).sent(cut)), [""; 0]);
+    assert_eq!(protocols.buffered, cut.len());
+    let mut parts = Vec::new();
+    protocols.shed(5000, &mut parts);
+    assert_eq!(
+        (protocols.buffered, protocols.counters().buffers_exhausted),
+        (0, 1)
+    );
+    // The connection is still followed, from the next message on.
+    let rest = Wire::late(1)
+        .sent(GET)
+        .received(head("application/json", "identity", 2) + "{}");
+    assert_eq!(bodies(&mut protocols, rest), ["{}"]);
+    assert_eq!(protocols.take_opaque(), []);
+}
+
 const GET: &str = "GET / HTTP/1.1\r\n\r\n";
 
 fn head(content_type: &str, coding: &str, length: usize) -> String {

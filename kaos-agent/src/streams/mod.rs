@@ -4,7 +4,8 @@
 //! - **Out**: [`Chunk`]s; per direction they follow each other, and what is missing is told.
 //! - **Keeps**: per connection the two expected positions, who used it last, how far its end came.
 //! - **Limits**: [`Limits::connections`], [`Limits::idle`]; no payload is kept.
-//! - **Loses**: connections that are forgotten (`evicted`, `idle`), bytes told twice
+//! - **Loses**: connections that are forgotten (`evicted`, `idle`) or not followed because memory is
+//!   short (`refused`), bytes told twice
 //!   (`duplicate_bytes`). Counts what was lost before it (`gaps`, `gap_bytes`, `skipped_bytes`,
 //!   `late_starts`, `misplaced`).
 
@@ -68,6 +69,8 @@ crate::counters! {
         evicted,
         /// Connections forgotten because nothing moved for long.
         idle,
+        /// Connections not followed because memory is short.
+        refused,
     }
 }
 
@@ -75,6 +78,10 @@ crate::counters! {
 pub struct Streams {
     idle: Nanos,
     table: Table,
+    /// New connections are followed.
+    admits: bool,
+    /// Connections that were not, since they were asked for.
+    refused: Vec<SocketId>,
     counters: StreamCounters,
 }
 
@@ -85,12 +92,27 @@ impl Streams {
         Self {
             idle: limits.idle,
             table: Table::new(limits.connections),
+            admits: true,
+            refused: Vec::new(),
             counters: StreamCounters::default(),
         }
     }
 
+    /// Whether connections that are new from now on are followed.
+    pub fn admit(&mut self, admits: bool) {
+        self.admits = admits;
+    }
+
+    /// Connections that are not followed, since this was asked last.
+    pub fn take_refused(&mut self) -> Vec<SocketId> {
+        std::mem::take(&mut self.refused)
+    }
+
     /// Takes the next event.
     pub fn push(&mut self, event: &Event, out: &mut Vec<Chunk>) {
+        if !self.admits && self.refuses(event) {
+            return;
+        }
         match event {
             Event::Data(data) => self.data(data, out),
             Event::Connection(connection) => self.connection(connection, out),
@@ -119,6 +141,28 @@ impl Streams {
         while let Some((socket, _)) = self.table.oldest() {
             self.end(socket, now, Ending::AgentStopped, out);
         }
+    }
+
+    /// Whether the event would enter a connection. Those whose bytes come are told to be muted in the
+    /// kernel; they are asked for after each batch of records, so that they are few.
+    fn refuses(&mut self, event: &Event) -> bool {
+        let socket = match event {
+            Event::Data(data) => data.socket,
+            Event::Connection(event) if event.change == ConnectionChange::Connecting => {
+                event.socket
+            }
+            _ => return false,
+        };
+        if self.table.contains(socket) {
+            return false;
+        }
+        if let Event::Data(_) = event
+            && !self.refused.contains(&socket)
+        {
+            self.counters.refused += 1;
+            self.refused.push(socket);
+        }
+        true
     }
 
     /// Connections that are followed.

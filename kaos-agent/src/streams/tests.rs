@@ -191,6 +191,23 @@ fn idle_connections_are_forgotten() {
     assert_eq!(words(&chunks), ["Forgotten", "AgentStopped"]);
 }
 
+#[test]
+fn new_connections_are_not_followed_while_memory_is_short() {
+    let mut streams = Streams::new(Limits::default());
+    let known = Wire::new(1).sent("a").sent("b");
+    assert_eq!(told_by(&mut streams, &known.events[..1]), ["a"]);
+    streams.admit(false);
+    let new = Wire::new(2).sent("c").sent("d").closed();
+    assert_eq!(told_by(&mut streams, &new.events), [""; 0]);
+    assert_eq!((streams.connections(), streams.counters().refused), (1, 1));
+    assert_eq!(streams.take_refused(), [SocketId(2)]);
+    assert_eq!(streams.take_refused(), []);
+    assert_eq!(told_by(&mut streams, &known.events[1..]), ["b"]);
+    streams.admit(true);
+    told_by(&mut streams, &Wire::new(3).sent("e").events);
+    assert_eq!(streams.connections(), 2);
+}
+
 /// A socket operation with any numbers.
 fn any_data() -> impl Strategy<Value = (bool, u64, usize, u64, bool, bool)> {
     let position = prop_oneof![0_u64..200, Just(u64::MAX), any::<u64>()];

@@ -73,6 +73,31 @@ async fn a_collector_that_never_comes_costs_the_spans_and_no_more() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_cannot_be_delivered_is_dropped_when_memory_is_short() {
+    run_fast_clock();
+    for protocol in PROTOCOLS {
+        let mut collector = Collector::start(protocol).await;
+        collector.will(&[Answer::Hang]);
+        let service = batched(&service("shop", collector.destination()), 4, 2);
+        let mut exporter = otlp();
+        send(&mut exporter, &service, &["1", "2"]);
+        assert_eq!(collector.next().await.span_names(), ["1", "2"]);
+        // The batch hangs, and three wait.
+        send(&mut exporter, &service, &["3", "4", "5"]);
+        exporter.shed();
+        while exporter.counters().spans_dropped_memory == 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(exporter.counters().spans_dropped_memory, 5);
+        // What comes later is delivered.
+        send(&mut exporter, &service, &["6", "7"]);
+        assert_eq!(collector.next().await.span_names(), ["6", "7"]);
+        let counters = exporter.flush_and_stop(ENOUGH).await;
+        assert_eq!((counters.spans_exported, counters.spans_pending()), (2, 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_full_queue_drops_exactly_what_does_not_fit() {
     run_fast_clock();
     for protocol in PROTOCOLS {

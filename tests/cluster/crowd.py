@@ -1,0 +1,105 @@
+"""A hundred short-lived pods, spread over ten namespaces that each have a collector of their own."""
+
+import json
+import string
+from collections import Counter
+from datetime import datetime
+from urllib.parse import urlsplit
+
+from cluster import HERE, agent_metrics, eventually, kubectl, say, spans, wait_for_rollouts
+
+PLACES = [f"place-{number}" for number in range(10)]
+PODS = 10
+# Requests that each pod sends to itself.
+REQUESTS = 3
+WAVES = 2
+# Pages that the allocator keeps differ from wave to wave. A pod that were kept whole, with its process, connections
+# and destination, would cost more than this for a hundred of them.
+MOST_GROWTH = 4 << 20
+
+
+def manifests(place):
+    text = string.Template((HERE / "crowd.yaml").read_text())
+    return text.substitute(PLACE=place, PODS=PODS, REQUESTS=REQUESTS)
+
+
+def visitors(place):
+    """The pods of the Job, which are kept until it is deleted."""
+    return json.loads(kubectl("-n", place, "get", "pods", "-l", "job-name=visitors", "-o", "json"))["items"]
+
+
+def expected(pods):
+    """What is to be told of these pods."""
+    return Counter((pod["metadata"]["uid"], kind, f"/{pod['metadata']['name']}/{number}")
+                   for pod in pods for kind in ("SPAN_KIND_CLIENT", "SPAN_KIND_SERVER") for number in range(REQUESTS))
+
+
+def told(place):
+    """What a namespace's collector got, whoever sent it."""
+
+    def path(span):
+        attributes = span["attributes"]
+        return attributes.get("url.path") or urlsplit(attributes.get("url.full", "")).path
+
+    return Counter((span["resource"].get("k8s.pod.uid"), span["kind"], path(span)) for span in spans(place))
+
+
+def seconds(pods):
+    """From the first pod's creation to the end of the last."""
+    moment = datetime.fromisoformat
+    made = [moment(pod["metadata"]["creationTimestamp"]) for pod in pods]
+    ended = [moment(status["state"]["terminated"]["finishedAt"])
+             for pod in pods for status in pod["status"]["containerStatuses"]]
+    return (max(ended) - min(made)).seconds
+
+
+def losses(metrics):
+    """Counters of what was lost, and of what was not understood."""
+    # Files of programs that ended before they were looked at (`uprobes_unreadable`) are no loss.
+    words = ("lost", "full", "dropped", "refused", "rejected", "evicted", "unreadable_records", "unknown")
+    return {name: value for name, value in metrics.items() if name.endswith("_total") and any(it in name for it in words)}
+
+
+def wave(seen):
+    """All pods come and go. Returns what each namespace's pods were, with those of earlier waves."""
+    for place in PLACES:
+        kubectl("apply", "-f", "-", text=manifests(place))
+    for place in PLACES:
+        wait_for_rollouts(place, ["collector"])
+    for place in PLACES:
+        kubectl("-n", place, "patch", "job", "visitors", "-p", '{"spec": {"suspend": false}}')
+    for place in PLACES:
+        kubectl("-n", place, "wait", "job/visitors", "--for=condition=Complete", "--timeout=300s")
+    everyone = {place: visitors(place) for place in PLACES}
+    took = seconds([pod for pods in everyone.values() for pod in pods])
+    for place, pods in everyone.items():
+        assert len(pods) == PODS, f"{place} had {len(pods)} pods"
+        seen[place] += expected(pods)
+        eventually(f"all of {place} is told", lambda: told(place).total() >= seen[place].total(), patience=60)
+        kubectl("-n", place, "delete", "job", "visitors", "--wait=false")
+    eventually("no visitor is left", lambda: not any(visitors(place) for place in PLACES))
+    return took
+
+
+def come_and_go():
+    """None is missed, none is taken for another, no span reaches another's collector, and the agent grows no more."""
+    before = agent_metrics()
+    seen = {place: Counter() for place in PLACES}
+    resident = []
+    for number in range(1, WAVES + 1):
+        took = wave(seen)
+        eventually("the agent forgets the pods", lambda: agent_metrics()["kubernetes_pods"] == before["kubernetes_pods"])
+        resident.append(agent_metrics()["process_resident_memory_bytes"])
+        say(f"wave {number}: {PODS * len(PLACES)} pods came and went in {took} s, "
+            f"the agent has {resident[-1] / (1 << 20):.1f} MiB")
+    for place in PLACES:
+        got = told(place)
+        assert got == seen[place], f"{place}: missing {seen[place] - got}, not expected {got - seen[place]}"
+    # Processes are remembered for a minute after they ended.
+    for level in ("identity_processes", "exchanges_open"):
+        eventually(f"{level} is as before", lambda: agent_metrics()[level] <= before[level])
+    lost = {name: value - before.get(name, 0) for name, value in losses(agent_metrics()).items()}
+    assert not any(lost.values()), {name: value for name, value in lost.items() if value}
+    assert resident[-1] - resident[0] < MOST_GROWTH, resident
+    say(f"{sum(seen[place].total() for place in PLACES)} spans, each at the collector of its own namespace")
+    kubectl("delete", "namespace", *PLACES, "--wait=false")
