@@ -180,7 +180,9 @@ mod tests {
 
         #[test]
         fn what_is_not_secret_stays(given in "([a-z]{1,3}=[a-z]{0,3}[&;]?)*") {
-            prop_assume!(!["key", "pwd", "sig", "jwt"].iter().any(|name| given.contains(name)));
+            // Names of secrets, and how a JSON Web Token begins.
+            let secret = ["key", "pwd", "sig", "jwt", "eyj"];
+            prop_assume!(!secret.iter().any(|secret| given.contains(secret)));
             prop_assert_eq!(query(&given), given.as_str());
         }
     }
