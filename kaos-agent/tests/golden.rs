@@ -4,11 +4,11 @@
 //! `cargo insta review` shows what a change of the stages changes in them. `testdata/README.md`
 //! tells how the recordings were made.
 
+mod recordings;
+
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
 use kaos_agent::capture::event::{Data, Event};
-use kaos_agent::capture::recording::Reader;
 use kaos_agent::export::tree::{Details, Style, TreeSpan, render};
 use kaos_agent::identity::identities::AgentDefaults;
 use kaos_agent::pipeline::{StageSettings, Stages};
@@ -16,30 +16,14 @@ use kaos_agent::settings::{BesideSdkSettings, HttpSpans, Output, OutputSettings}
 use kaos_agent::telemetry::Signal;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-
-fn recordings() -> Vec<PathBuf> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata");
-    let mut paths: Vec<_> = std::fs::read_dir(directory)
-        .expect("the recordings are part of the sources")
-        .map(|entry| entry.expect("the directory can be listed").path())
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "kaosrec")
-        })
-        .collect();
-    paths.sort();
-    assert!(!paths.is_empty(), "there are recordings");
-    paths
-}
-
-fn events(path: &Path) -> Vec<Event> {
-    Reader::open(path)
-        .expect("it is a recording")
-        .map(|event| event.expect("the recording is whole"))
-        .collect()
-}
+use recordings::recordings;
 
 fn replay(events: &[Event]) -> Vec<Signal> {
+    replay_with(events, &[])
+}
+
+/// The same with this environment of the agent.
+fn replay_with(events: &[Event], environment: &[(String, String)]) -> Vec<Signal> {
     let options = OutputSettings {
         output: Output::Tree,
         http_spans: HttpSpans::All,
@@ -48,7 +32,7 @@ fn replay(events: &[Event]) -> Vec<Signal> {
         beside_sdk: BesideSdkSettings::default(),
     };
     let mut stages = Stages::new(StageSettings {
-        defaults: AgentDefaults::new(&options, &[], None, &mut Vec::new())
+        defaults: AgentDefaults::new(&options, environment, None, &mut Vec::new())
             .expect("no endpoint is given that could be wrong"),
         max_connections: 1024,
         seed: 1,
@@ -81,6 +65,7 @@ fn text(signals: &[Signal]) -> String {
                 instrument,
                 value,
                 attributes,
+                ..
             } => {
                 let mut labels: Vec<_> = attributes
                     .iter()
@@ -112,24 +97,33 @@ fn text(signals: &[Signal]) -> String {
 
 #[test]
 fn recordings_give_the_known_spans() {
-    for path in recordings() {
-        let name = path
-            .file_stem()
-            .expect("a recording has a name")
-            .to_string_lossy()
-            .into_owned();
-        insta::assert_snapshot!(name, text(&replay(&events(&path))));
+    for recording in recordings() {
+        insta::assert_snapshot!(recording.name(), text(&replay(&recording.events())));
     }
 }
 
 #[test]
 fn the_same_recording_gives_the_same_signals() {
-    for path in recordings() {
-        let events = events(&path);
+    for recording in recordings() {
+        let events = recording.events();
         assert_eq!(
             format!("{:?}", replay(&events)),
             format!("{:?}", replay(&events))
         );
+    }
+}
+
+#[test]
+fn measurements_do_not_need_sampled_traces() {
+    let off = ("OTEL_TRACES_SAMPLER".to_owned(), "always_off".to_owned());
+    for recording in recordings() {
+        let events = recording.events();
+        let is_measurement = |signal: &Signal| matches!(signal, Signal::Measurement { .. });
+        let mut sampled = replay(&events);
+        sampled.retain(is_measurement);
+        let not_sampled = replay_with(&events, std::slice::from_ref(&off));
+        assert!(not_sampled.iter().all(is_measurement));
+        assert_eq!(text(&not_sampled), text(&sampled), "{}", recording.name());
     }
 }
 
@@ -138,8 +132,9 @@ const SECRETS: [&str; 2] = ["of-the-tests", "=secret"];
 
 #[test]
 fn recordings_hold_no_secrets() {
-    for path in recordings() {
-        let text: String = events(&path)
+    for recording in recordings() {
+        let text: String = recording
+            .events()
             .iter()
             .map(|event| match event {
                 Event::Data(data) => String::from_utf8_lossy(&data.bytes).into_owned(),
@@ -147,7 +142,7 @@ fn recordings_hold_no_secrets() {
             })
             .collect();
         for secret in SECRETS {
-            assert!(!text.contains(secret), "{}: {secret}", path.display());
+            assert!(!text.contains(secret), "{}: {secret}", recording.name());
         }
     }
 }
@@ -184,14 +179,14 @@ fn cut(events: &[Event], lengths: &[usize]) -> Vec<Event> {
 
 #[test]
 fn cuts_make_no_difference() {
-    for path in recordings() {
-        let events = events(&path);
+    for recording in recordings() {
+        let events = recording.events();
         let expected = text(&replay(&events));
         assert_eq!(
             text(&replay(&cut(&events, &[1]))),
             expected,
             "{}",
-            path.display()
+            recording.name()
         );
         let mut runner = TestRunner::new(Config {
             cases: 48,
@@ -201,6 +196,6 @@ fn cuts_make_no_difference() {
             prop_assert_eq!(text(&replay(&cut(&events, &lengths))), expected.clone());
             Ok(())
         });
-        assert!(result.is_ok(), "{}: {result:?}", path.display());
+        assert!(result.is_ok(), "{}: {result:?}", recording.name());
     }
 }

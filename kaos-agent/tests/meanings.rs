@@ -1,46 +1,13 @@
 //! Recordings of real traffic, run through the stages up to the exchanges, against what their
 //! messages of MCP and A2A are known to mean.
 
+mod recordings;
+
 use std::fmt::Write;
-use std::path::Path;
 
-use kaos_agent::capture::recording::Reader;
-use kaos_agent::exchanges::exchange::{Exchange, ExchangeEvent};
+use kaos_agent::exchanges::exchange::Exchange;
 use kaos_agent::exchanges::meaning::{Operation, Reply};
-use kaos_agent::exchanges::{Exchanges, reading};
-use kaos_agent::protocols::Protocols;
-use kaos_agent::streams::Streams;
-
-/// Exchanges of a recording, in the order in which they began.
-fn exchanges(name: &str) -> Vec<Exchange> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("testdata/{name}.kaosrec"));
-    let mut streams = Streams::new(Default::default());
-    let mut protocols = Protocols::new(Default::default(), reading);
-    let mut stage = Exchanges::new(Default::default());
-    let (mut chunks, mut parts, mut told) = (Vec::new(), Vec::new(), Vec::new());
-    let mut last = 0;
-    for event in Reader::open(&path).expect("it is a recording") {
-        let event = event.expect("the recording is whole");
-        last = event.at();
-        streams.push(&event, &mut chunks);
-    }
-    streams.finish(last, &mut chunks);
-    for chunk in chunks {
-        protocols.push(chunk, &mut parts);
-    }
-    for part in parts {
-        stage.push(part, &mut told);
-    }
-    let mut ended: Vec<Exchange> = told
-        .into_iter()
-        .filter_map(|event| match event {
-            ExchangeEvent::Ended(exchange) => Some(*exchange),
-            _ => None,
-        })
-        .collect();
-    ended.sort_by_key(|exchange| exchange.request.id);
-    ended
-}
+use recordings::recordings;
 
 /// One line: who, what it asked for, what came of it. Names of sessions and tasks differ from
 /// recording to recording and are left out.
@@ -105,8 +72,12 @@ fn line(exchange: &Exchange) -> Option<String> {
 
 #[test]
 fn recordings_mean_what_is_known() {
-    for name in ["mcp", "kaos", "january"] {
-        let lines: Vec<String> = exchanges(name).iter().filter_map(line).collect();
+    for recording in recordings() {
+        let name = recording.name();
+        if !["mcp", "kaos", "january"].contains(&name.as_str()) {
+            continue;
+        }
+        let lines: Vec<String> = recording.exchanges().iter().filter_map(line).collect();
         insta::assert_snapshot!(format!("meanings_of_{name}"), lines.join("\n"));
     }
 }

@@ -2,55 +2,14 @@
 //!
 //! `cargo insta review` shows what a change of the parsers changes.
 
-use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+mod recordings;
 
-use kaos_agent::capture::recording::Reader;
-use kaos_agent::exchanges::exchange::{Exchange, ExchangeEvent};
+use std::fmt::Write as _;
+
 use kaos_agent::exchanges::llm::{ModelReply, ModelRequest, Parameters};
 use kaos_agent::exchanges::meaning::{Operation, Reply};
-use kaos_agent::exchanges::{self, Exchanges, reading};
-use kaos_agent::protocols::{self, Protocols};
-use kaos_agent::streams::{self, Streams};
 use kaos_agent::time::Nanos;
-
-fn recordings() -> Vec<PathBuf> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata");
-    let entries = std::fs::read_dir(directory).expect("the recordings are part of the sources");
-    let paths = entries.map(|entry| entry.expect("the directory can be listed").path());
-    let is_recording = |path: &PathBuf| path.extension().is_some_and(|it| it == "kaosrec");
-    let mut paths: Vec<PathBuf> = paths.filter(is_recording).collect();
-    paths.sort();
-    assert!(!paths.is_empty(), "there are recordings");
-    paths
-}
-
-fn exchanges_of(recording: &Path) -> Vec<Exchange> {
-    let mut streams = Streams::new(streams::Limits::default());
-    let mut protocols = Protocols::new(protocols::limits::Limits::default(), reading);
-    let mut exchanges = Exchanges::new(exchanges::Limits::default());
-    let (mut chunks, mut parts, mut told) = (Vec::new(), Vec::new(), Vec::new());
-    let mut last = 0;
-    for event in Reader::open(recording).expect("it is a recording") {
-        let event = event.expect("the recording is whole");
-        last = event.at();
-        streams.push(&event, &mut chunks);
-    }
-    streams.finish(last, &mut chunks);
-    for chunk in chunks {
-        protocols.push(chunk, &mut parts);
-    }
-    for part in parts {
-        exchanges.push(part, &mut told);
-    }
-    let ended = told.into_iter().filter_map(|event| match event {
-        ExchangeEvent::Ended(exchange) => Some(*exchange),
-        _ => None,
-    });
-    let mut ended: Vec<Exchange> = ended.collect();
-    ended.sort_by_key(|exchange| exchange.request.id);
-    ended
-}
+use recordings::recordings;
 
 /// What was asked, on one line: what is not said is left out.
 fn asked(request: &ModelRequest) -> String {
@@ -132,7 +91,7 @@ fn answered(reply: &ModelReply, began: Nanos) -> String {
 fn model_calls_of_recordings() {
     for recording in recordings() {
         let mut text = String::new();
-        for exchange in exchanges_of(&recording) {
+        for exchange in recording.exchanges() {
             let Some(Operation::Model(request)) = exchange.operation.as_deref() else {
                 continue;
             };
@@ -144,12 +103,8 @@ fn model_calls_of_recordings() {
                 let _ = writeln!(text, "    {status} {:?}{reply}", exchange.outcome);
             }
         }
-        let name = recording
-            .file_stem()
-            .expect("it has a name")
-            .to_string_lossy();
         if !text.is_empty() {
-            insta::assert_snapshot!(format!("model_calls_{name}"), text);
+            insta::assert_snapshot!(format!("model_calls_{}", recording.name()), text);
         }
     }
 }

@@ -4,11 +4,45 @@
 use kaos_tests::agent::Agent;
 use kaos_tests::received::Span;
 use kaos_tests::receiver::Receiver;
-use kaos_tests::workloads::{Need, Workloads, lacks};
+use kaos_tests::workloads::{Need, Server, Workloads, lacks};
 use serde_json::{Value, json};
 
 /// The libraries whose answers can be streamed.
 const LIBRARIES: [&str; 4] = ["openai", "openai-responses", "anthropic", "ollama"];
+
+/// Clients, the model that they call, and who hears of it.
+struct Scene<'a> {
+    receiver: &'a Receiver,
+    workloads: Workloads<'a>,
+    model: Server,
+    agent: Agent,
+}
+
+impl Scene<'_> {
+    /// Plays a test, where the machine has what it needs.
+    fn play(test: impl FnOnce(Scene<'_>)) {
+        if lacks(&[Need::Python]) {
+            return;
+        }
+        let receiver = Receiver::start();
+        let workloads = Workloads::of(&receiver);
+        let model = workloads.model("model");
+        // Its children, of which no other process's can be told apart.
+        let agent = Agent::start(&["--pid", &std::process::id().to_string()]);
+        test(Scene {
+            receiver: &receiver,
+            workloads,
+            model,
+            agent,
+        });
+    }
+
+    /// What a client library knows of the answers to these prompts.
+    fn ask(&self, service: &str, library: &str, mode: &str, prompts: &[Value]) -> Vec<Value> {
+        let url = self.model.url("");
+        self.workloads.ask(service, library, &url, mode, prompts)
+    }
+}
 
 /// The calls of a client, in the order in which they were made.
 fn calls<'a>(spans: &'a [Span], service: &str) -> Vec<&'a Span> {
@@ -38,14 +72,10 @@ fn known_to_span(span: &Span) -> (String, bool) {
 #[test]
 #[ignore = "kernel: real workloads, needs root"]
 fn tokens_and_errors_are_those_that_the_clients_know() {
-    if lacks(&[Need::Python]) {
-        return;
-    }
-    let receiver = Receiver::start();
-    let workloads = Workloads::of(&receiver);
-    let model = workloads.model("model");
-    // Its children, of which no other process's can be told apart.
-    let agent = Agent::start(&["--pid", &std::process::id().to_string()]);
+    Scene::play(tokens_and_errors);
+}
+
+fn tokens_and_errors(scene: Scene<'_>) {
     let prompts = [
         json!([{"say": "a short answer", "usage": {"prompt": 90, "completion": 40}}]),
         json!([{"call": {"add": {"a": 2, "b": 3}}, "usage": {"prompt": 91, "completion": 41}}]),
@@ -56,28 +86,22 @@ fn tokens_and_errors_are_those_that_the_clients_know() {
     for library in LIBRARIES {
         for mode in ["tools", "stream tools"] {
             let service = format!("{library} {mode}");
-            let answers = workloads.ask(&service, library, &model.url(""), mode, &prompts);
+            let answers = scene.ask(&service, library, mode, &prompts);
             expected.push((service, answers));
         }
     }
     let service = "openai-embeddings".to_owned();
-    let answers = workloads.ask(
-        &service,
-        &service,
-        &model.url(""),
-        "",
-        &[json!("two words")],
-    );
+    let answers = scene.ask(&service, &service, "", &[json!("two words")]);
     expected.push((service, answers));
-    receiver.wait_for("a span of each call", |spans| {
+    scene.receiver.wait_for("a span of each call", |spans| {
         let is_told = |(service, answers): &(String, Vec<Value>)| {
             calls(spans, service).len() >= answers.len()
         };
         expected.iter().all(is_told)
     });
-    agent.stop();
+    scene.agent.stop();
 
-    let spans = receiver.received().spans;
+    let spans = scene.receiver.received().spans;
     for (service, answers) in &expected {
         let of_client: Vec<_> = answers.iter().map(known_to_client).collect();
         let calls = calls(&spans, service);
@@ -97,19 +121,16 @@ fn tokens_and_errors_are_those_that_the_clients_know() {
 #[test]
 #[ignore = "kernel: real workloads, needs root"]
 fn time_to_first_token_is_what_the_client_measures() {
+    Scene::play(time_to_first_token);
+}
+
+fn time_to_first_token(scene: Scene<'_>) {
     const CALLS: usize = 11;
     const BOUND_IN_MILLISECONDS: f64 = 100.0;
-    if lacks(&[Need::Python]) {
-        return;
-    }
-    let receiver = Receiver::start();
-    let workloads = Workloads::of(&receiver);
-    let model = workloads.model("model");
-    let agent = Agent::start(&["--pid", &std::process::id().to_string()]);
     let prompts = vec![json!([{"say": "one two three", "pause": 0.02}]); CALLS];
     for library in LIBRARIES {
-        let answers = workloads.ask(library, library, &model.url(""), "stream", &prompts);
-        let spans = receiver.wait_for("a span of each call", |spans| {
+        let answers = scene.ask(library, library, "stream", &prompts);
+        let spans = scene.receiver.wait_for("a span of each call", |spans| {
             calls(spans, library).len() >= CALLS
         });
         let mut differences: Vec<f64> = answers
@@ -132,5 +153,5 @@ fn time_to_first_token_is_what_the_client_measures() {
         );
         assert!(median.abs() < BOUND_IN_MILLISECONDS, "{library}: {median}");
     }
-    agent.stop();
+    scene.agent.stop();
 }

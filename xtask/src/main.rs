@@ -9,6 +9,7 @@ mod command;
 mod crds;
 mod demo;
 mod e2e;
+mod fuzz;
 mod images;
 mod lint;
 mod paths;
@@ -35,6 +36,8 @@ enum Command {
     Test(test::Options),
     /// Measure what the agent costs, and how much it takes.
     Bench(bench::Options),
+    /// Run every parser of the agent under a fuzzer.
+    Fuzz(fuzz::Options),
     /// Write the custom resource definitions into the chart.
     Crds(crds::Options),
     /// Make images of the operator and the node agent from the local build.
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Command::Demo(options) => demo::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Bench(options) => bench::run(&options),
+        Command::Fuzz(options) => fuzz::run(&options),
         Command::Crds(options) => crds::run(&options),
         Command::Images(options) => images::run(&options),
         Command::E2e(options) => e2e::run(&options),

@@ -81,9 +81,10 @@ impl Exporter {
                     instrument,
                     value,
                     attributes,
+                    moment,
                 },
                 Route::Otlp(routes),
-            ) => routes.record(&service, instrument, value, &attributes),
+            ) => routes.record(&service, instrument, value, &attributes, moment),
         }
     }
 

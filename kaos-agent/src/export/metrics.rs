@@ -1,7 +1,7 @@
 //! The instruments of one service, and the task that exports them.
 
 use std::fmt;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use opentelemetry::metrics::{Counter, Histogram, Meter, MeterProvider as _};
@@ -18,9 +18,11 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::delivery::Delivery;
+use super::exemplars::Exemplars;
 use super::request;
 use super::tally::Tally;
 use crate::identity::service::Service;
+use crate::telemetry::Moment;
 use crate::telemetry::instruments::{Instrument, InstrumentKind};
 
 /// Instruments of one service. The SDK aggregates them and keeps 2000 sets of attributes of each,
@@ -28,6 +30,7 @@ use crate::telemetry::instruments::{Instrument, InstrumentKind};
 pub(super) struct ServiceMetrics {
     meter: Meter,
     instruments: FxHashMap<&'static str, Recorder>,
+    exemplars: Arc<Mutex<Exemplars>>,
 }
 
 /// An instrument of the SDK.
@@ -51,8 +54,13 @@ impl ServiceMetrics {
         instrument: &'static Instrument,
         value: f64,
         attributes: &[KeyValue],
+        moment: Moment,
     ) {
-        let Self { meter, instruments } = self;
+        let Self {
+            meter,
+            instruments,
+            exemplars,
+        } = self;
         let recorder = instruments
             .entry(instrument.name)
             .or_insert_with(|| Recorder::new(meter, instrument));
@@ -63,7 +71,11 @@ impl ServiceMetrics {
                 reason = "a small whole number"
             )]
             Recorder::Counter(counter) => counter.add(value as u64, attributes),
-            Recorder::Histogram(histogram) => histogram.record(value, attributes),
+            Recorder::Histogram(histogram) => {
+                histogram.record(value, attributes);
+                let mut exemplars = exemplars.lock().unwrap_or_else(PoisonError::into_inner);
+                exemplars.offer(instrument, value, attributes, moment);
+            }
         }
     }
 }
@@ -104,6 +116,7 @@ pub(super) struct MetricTask {
     /// Keeps what was recorded alive until it has been read.
     _provider: SdkMeterProvider,
     reader: Arc<ManualReader>,
+    exemplars: Arc<Mutex<Exemplars>>,
     stopping: watch::Receiver<bool>,
     delivery: Delivery,
     tally: Tally,
@@ -129,15 +142,19 @@ pub(super) fn service_metrics(
     let scope = InstrumentationScope::builder(format!("kaos.{}", service.name))
         .with_version(env!("CARGO_PKG_VERSION"))
         .build();
+    let exemplars = Exemplars::new(service.metric_reading.exemplars);
+    let exemplars = Arc::new(Mutex::new(exemplars));
     let metrics = ServiceMetrics {
         meter: provider.meter_with_scope(scope),
         instruments: FxHashMap::default(),
+        exemplars: Arc::clone(&exemplars),
     };
     let task = MetricTask {
         alive: Arc::downgrade(service),
         service: Service::clone(service),
         _provider: provider,
         reader,
+        exemplars,
         stopping,
         delivery,
         tally,
@@ -163,11 +180,20 @@ impl MetricTask {
 
     async fn export(&mut self) {
         let mut measured = ResourceMetrics::default();
+        // Those of measurements between these two lines go with the next export.
+        let exemplars = self
+            .exemplars
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         let is_read = self.reader.collect(&mut measured).is_ok();
         if !is_read || measured.scope_metrics().next().is_none() {
             return;
         }
-        let request = request::of_metrics(&self.service, &measured);
+        let mut request = request::of_metrics(&self.service, &measured);
+        let left_out = exemplars.put_into(&mut request, &measured);
+        self.tally
+            .count(|counters| counters.exemplars_left_out += left_out);
         let outcome = self
             .delivery
             .deliver(&request, self.service.metric_reading.timeout)

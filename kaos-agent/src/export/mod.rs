@@ -19,6 +19,7 @@
 mod client;
 mod connection;
 pub mod delivery;
+mod exemplars;
 pub mod exporter;
 mod failure;
 pub mod json;

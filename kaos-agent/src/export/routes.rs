@@ -19,7 +19,7 @@ use super::spans::{self, SpanQueue};
 use super::tally::{ExportCounters, Tally};
 use crate::identity::identities::MAX_SERVICES;
 use crate::identity::service::{Batching, Destination, Service};
-use crate::telemetry::Instrument;
+use crate::telemetry::{Instrument, Moment};
 
 /// Queues of spans at once. A node has one or two collectors; at worst each of its pods (110 by
 /// Kubernetes' default) has its own.
@@ -105,6 +105,7 @@ impl OtlpRoutes {
         instrument: &'static Instrument,
         value: f64,
         attributes: &[KeyValue],
+        moment: Moment,
     ) {
         let Some(destination) = &service.metrics else {
             self.tally
@@ -117,12 +118,12 @@ impl OtlpRoutes {
             .get_mut(&address)
             .and_then(|route| route.metrics.as_mut());
         if let Some(metrics) = known {
-            metrics.record(instrument, value, attributes);
+            metrics.record(instrument, value, attributes, moment);
             return;
         }
         match self.metrics(service, destination) {
             Some(mut metrics) => {
-                metrics.record(instrument, value, attributes);
+                metrics.record(instrument, value, attributes, moment);
                 self.route(service).metrics = Some(metrics);
             }
             None => self.tally.count(|counters| {

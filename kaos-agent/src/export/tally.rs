@@ -35,6 +35,8 @@ counters! {
         metric_exports_failed,
         /// Data points that a collector rejected in a request that it otherwise took.
         metric_points_rejected,
+        /// Exemplars that had no place: too many sets of attributes.
+        exemplars_left_out,
         /// Measurements of services without an endpoint.
         measurements_without_destination,
         /// Measurements of services for whose instruments there was no place beside all others.

@@ -6,7 +6,7 @@ use opentelemetry_sdk::metrics::Temporality;
 use regex::{Regex, RegexBuilder};
 
 use super::destination::{SignalKind, destination};
-use super::service::{Batching, Destination, MetricReading, Sampler};
+use super::service::{Batching, Destination, ExemplarFilter, MetricReading, Sampler};
 use super::variables::{Variables, pairs};
 
 /// Spans that may wait for one destination: thirty times the default; beyond, a setting would only
@@ -45,6 +45,7 @@ pub(super) struct Configuration {
     pub(super) batching: Batching,
     pub(super) metric_reading: MetricReading,
     pub(super) sampler: Sampler,
+    pub(super) value_limit: Option<usize>,
     /// `OTEL_INCLUDE_HTTP_SERVER`
     pub(super) http_server_spans: Option<bool>,
     /// `OTEL_INCLUDE_HTTP_CLIENT`
@@ -83,6 +84,7 @@ impl Configuration {
             batching: batching(variables, &fallback.batching),
             metric_reading: metric_reading(variables, &fallback.metric_reading),
             sampler: sampler(variables).unwrap_or(fallback.sampler),
+            value_limit: value_limit(variables).or(fallback.value_limit),
             http_server_spans: variables
                 .boolean("OTEL_INCLUDE_HTTP_SERVER")
                 .or(fallback.http_server_spans),
@@ -157,6 +159,11 @@ fn metric_reading(variables: &mut Variables<'_>, fallback: &MetricReading) -> Me
         ("delta", Temporality::Delta),
         ("lowmemory", Temporality::LowMemory),
     ];
+    const FILTERS: &[(&str, ExemplarFilter)] = &[
+        ("trace_based", ExemplarFilter::TraceBased),
+        ("always_on", ExemplarFilter::AlwaysOn),
+        ("always_off", ExemplarFilter::AlwaysOff),
+    ];
     MetricReading {
         interval: variables
             .duration("OTEL_METRIC_EXPORT_INTERVAL")
@@ -170,7 +177,21 @@ fn metric_reading(variables: &mut Variables<'_>, fallback: &MetricReading) -> Me
                 TEMPORALITIES,
             )
             .unwrap_or(fallback.temporality),
+        exemplars: variables
+            .word("OTEL_METRICS_EXEMPLAR_FILTER", FILTERS)
+            .unwrap_or(fallback.exemplars),
     }
+}
+
+/// That of spans goes before that of all signals.
+fn value_limit(variables: &mut Variables<'_>) -> Option<usize> {
+    const NAMES: [&str; 2] = [
+        "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT",
+        "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT",
+    ];
+    let limits = NAMES.map(|name| variables.number(name, 0..=u64::from(u32::MAX)));
+    let limit = limits.into_iter().flatten().next()?;
+    usize::try_from(limit).ok()
 }
 
 fn sampler(variables: &mut Variables<'_>) -> Option<Sampler> {
@@ -346,13 +367,26 @@ mod tests {
             ("OTEL_METRIC_EXPORT_INTERVAL", "1000"),
             ("OTEL_METRIC_EXPORT_TIMEOUT", "500"),
             ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "Delta"),
+            ("OTEL_METRICS_EXEMPLAR_FILTER", "always_off"),
         ]);
         let expected = MetricReading {
             interval: Duration::from_secs(1),
             timeout: Duration::from_millis(500),
             temporality: Temporality::Delta,
+            exemplars: ExemplarFilter::AlwaysOff,
         };
         assert_eq!(all.metric_reading, expected);
+    }
+
+    #[test]
+    fn limits_of_values() {
+        const OF_SPANS: &str = "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT";
+        const OF_ALL: &str = "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT";
+        let limit = |variables: &[(&str, &str)]| good(variables).value_limit;
+        assert_eq!(limit(&[]), None);
+        assert_eq!(limit(&[(OF_ALL, "100")]), Some(100));
+        assert_eq!(limit(&[(OF_ALL, "100"), (OF_SPANS, "7")]), Some(7));
+        assert_eq!(limit(&[(OF_SPANS, "0")]), Some(0));
     }
 
     #[test]

@@ -363,6 +363,7 @@ impl AgentDefaults {
             batching: configuration.batching,
             metric_reading: configuration.metric_reading,
             sampler: configuration.sampler,
+            value_limit: configuration.value_limit,
             http_server_spans: configuration
                 .http_server_spans
                 .unwrap_or(http_spans_by_default),

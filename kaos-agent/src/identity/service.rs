@@ -26,6 +26,9 @@ pub struct Service {
     pub metric_reading: MetricReading,
     /// Which of its traces are kept.
     pub sampler: Sampler,
+    /// Characters of an attribute's value in its spans, where that is limited
+    /// (`OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT`, `OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT`).
+    pub value_limit: Option<usize>,
     /// Tell HTTP requests that it serves (`OTEL_INCLUDE_HTTP_SERVER`).
     pub http_server_spans: bool,
     /// Tell HTTP requests that it makes (`OTEL_INCLUDE_HTTP_CLIENT`).
@@ -61,6 +64,7 @@ impl PartialEq for Service {
             batching,
             metric_reading,
             sampler,
+            value_limit,
             http_server_spans,
             http_client_spans,
             excluded_urls,
@@ -79,6 +83,7 @@ impl PartialEq for Service {
             && *batching == other.batching
             && *metric_reading == other.metric_reading
             && *sampler == other.sampler
+            && *value_limit == other.value_limit
             && *http_server_spans == other.http_server_spans
             && *http_client_spans == other.http_client_spans
             && *agent == other.agent
@@ -112,8 +117,8 @@ impl Default for Batching {
     }
 }
 
-/// The periodic metric reader's settings (`OTEL_METRIC_EXPORT_*` and
-/// `OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE`).
+/// The periodic metric reader's settings (`OTEL_METRIC_EXPORT_*`,
+/// `OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE` and `OTEL_METRICS_EXEMPLAR_FILTER`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct MetricReading {
     /// Time between two exports.
@@ -122,6 +127,20 @@ pub struct MetricReading {
     pub timeout: Duration,
     /// Since when a point counts.
     pub temporality: Temporality,
+    /// Which measurements are told as examples (`OTEL_METRICS_EXEMPLAR_FILTER`).
+    pub exemplars: ExemplarFilter,
+}
+
+/// Which measurements may be exemplars.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum ExemplarFilter {
+    /// Those of sampled traces.
+    #[default]
+    TraceBased,
+    /// All.
+    AlwaysOn,
+    /// None.
+    AlwaysOff,
 }
 
 impl Default for MetricReading {
@@ -131,6 +150,7 @@ impl Default for MetricReading {
             interval: Duration::from_millis(60_000),
             timeout: Duration::from_millis(30_000),
             temporality: Temporality::Cumulative,
+            exemplars: ExemplarFilter::default(),
         }
     }
 }

@@ -177,6 +177,10 @@ impl Stages {
         for span in self.spans.drain(..) {
             self.telemetry.push(span, signals);
         }
+        for session in self.runs.take_sessions() {
+            self.telemetry
+                .push_session(session, self.runs.wall_clock(), signals);
+        }
     }
 }
 
@@ -194,6 +198,7 @@ impl Counters for Stages {
     fn levels(&self, visit: &mut dyn FnMut(&'static str, u64)) {
         visit("streams.connections", self.streams.connections() as u64);
         visit("exchanges.open", self.exchanges.open() as u64);
+        visit("runs.mcp_sessions_open", self.runs.mcp_sessions() as u64);
         visit("identity.processes", self.identities.processes() as u64);
     }
 }

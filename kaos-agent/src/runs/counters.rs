@@ -35,5 +35,9 @@ crate::counters! {
         causes_given_up,
         /// Exchanges that were forgotten before their end, as there were too many.
         exchanges_evicted,
+        /// MCP sessions that were over, each end by itself.
+        mcp_sessions,
+        /// MCP sessions that were forgotten before their end, as there were too many.
+        mcp_sessions_evicted,
     }
 }

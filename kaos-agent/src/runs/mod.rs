@@ -1,13 +1,15 @@
 //! Stage 5: exchanges to runs: what caused what, trace ids and span ids.
 //!
 //! - **In**: [`ExchangeEvent`]s in order, and whose each process is.
-//! - **Out**: [`FinishedSpan`]s, as exchanges end, and what [`agents`] makes of several.
+//! - **Out**: [`FinishedSpan`]s, as exchanges end, and what [`agents`] makes of several; [`sessions`] of
+//!   MCP that are over.
 //! - **Keeps**: the exchanges that go on, those that ended in the last [`traces::REMEMBERED_FOR`], what
 //!   each process serves, and server ends that wait for their client end.
 //! - **Limits**: [`Limits`]; [`JOIN_WAIT`] and [`CAUSE_WAIT`] bound how long an exchange may wait for its
 //!   place. One whose meaning is not known yet waits for it, at the latest until it is answered or over.
 //! - **Loses**: the oldest exchanges when there are too many (`runs.exchanges_evicted`); parents that
-//!   cannot be known (`runs.causes_unknown`, `.causes_given_up`, `.joins_given_up`).
+//!   cannot be known (`runs.causes_unknown`, `.causes_given_up`, `.joins_given_up`); MCP sessions when
+//!   there are too many (`runs.mcp_sessions_evicted`).
 //!
 //! Who the parent is:
 //!
@@ -33,6 +35,7 @@ pub mod join;
 pub mod part;
 pub mod sampling;
 mod sdk;
+pub mod sessions;
 pub mod span;
 pub mod telling;
 pub mod traces;
@@ -64,6 +67,7 @@ use cause::{Call, Cause, CauseSource};
 use counters::RunCounters;
 use forwarding::Forwarding;
 use join::{ClientEnd, JoinKey, Joins, ServerEnd};
+use sessions::Sessions;
 use span::{FinishedSpan, Subject};
 use telling::Telling;
 use traces::{Above, Beginning, SpanKey, Traces};
@@ -120,6 +124,7 @@ pub struct Runs<Source = Causality> {
     forwarding: Forwarding,
     agents: Agents,
     beside: Beside,
+    sessions: Sessions,
     /// Requests that wait until it is known what they ask for. Not more than stage 4 has open.
     not_understood: FxHashMap<ExchangeId, Begun>,
     /// Calls that wait for their cause, and until when, in this order.
@@ -149,6 +154,7 @@ impl<Source: CauseSource> Runs<Source> {
             forwarding: Forwarding::default(),
             agents: Agents::default(),
             beside: Beside::default(),
+            sessions: Sessions::default(),
             not_understood: FxHashMap::default(),
             asking: LinkedHashMap::default(),
             clock: WallOffset::default(),
@@ -159,6 +165,12 @@ impl<Source: CauseSource> Runs<Source> {
     /// The wall clock was measured; holds for all traces that begin from now on.
     pub fn clock(&mut self, offset: WallOffset) {
         self.clock = offset;
+    }
+
+    /// The wall clock as it was last measured.
+    #[must_use]
+    pub fn wall_clock(&self) -> WallOffset {
+        self.clock
     }
 
     /// The source of causes.
@@ -204,8 +216,9 @@ impl<Source: CauseSource> Runs<Source> {
                 self.ended(Arc::from(exchange), out);
             }
             ExchangeEvent::ConnectFailed(failure) => self.connect_failed(failure, services, out),
-            ExchangeEvent::ProcessExited { pid, .. } => {
+            ExchangeEvent::ProcessExited { pid, at } => {
                 self.agents.exited(pid);
+                self.sessions.exited(pid, at);
                 self.beside.exited(pid);
             }
         }
@@ -227,6 +240,8 @@ impl<Source: CauseSource> Runs<Source> {
         let (agents, mut tracing) = self.agents(out);
         agents.advance(now, &mut tracing);
         self.traces.advance(self.now);
+        self.sessions.advance(now);
+        self.traces.counters.mcp_sessions_evicted = self.sessions.evicted();
     }
 
     /// The agent stops, and every exchange has ended; appends all spans that still waited.
@@ -299,6 +314,8 @@ impl<Source: CauseSource> Runs<Source> {
         out: &mut Vec<FinishedSpan>,
     ) {
         let carried = self.carried(&begun.request, operation.map(Arc::as_ref));
+        self.sessions
+            .asked(&begun.request, operation.map(Arc::as_ref));
         match begun.request.role {
             Role::Server => {
                 self.beside.served(&begun.request, carried.as_ref());
@@ -371,10 +388,12 @@ impl<Source: CauseSource> Runs<Source> {
         let pid = exchange.request.actor.pid;
         self.forwarding.ended(id);
         self.beside.ended(id);
-        let has_meaning = self
-            .traces
-            .service_of(id)
-            .is_some_and(|(service, _)| self.beside.share(pid, service).has_meaning());
+        let told = self.traces.service_of(id);
+        let meant = told.filter(|(service, _)| self.beside.share(pid, service).has_meaning());
+        let has_meaning = meant.is_some();
+        let measured = meant.filter(|(_, telling)| *telling != Telling::Nothing);
+        self.sessions
+            .ended(&exchange, measured.map(|(service, _)| service));
         let now = self.now;
         let (agents, mut tracing) = self.agents(out);
         agents.ending(&exchange, has_meaning, &mut tracing);

@@ -1,9 +1,12 @@
 //! The URL that a request asked for, put together again from its parts on the wire.
 
+use std::net::SocketAddr;
+
 use http::HeaderMap;
 use http::header::HOST;
 
-use crate::exchanges::exchange::Request;
+use crate::capture::event::Endpoints;
+use crate::exchanges::exchange::{Request, Role};
 
 /// Parts of the URL of a request (RFC 9112, section 3.3), as they were sent: nothing is decoded,
 /// and nothing is redacted, so this is not for export.
@@ -100,6 +103,25 @@ impl std::fmt::Display for RequestUrl<'_> {
             Some(query) => write!(formatter, "?{query}"),
             None => Ok(()),
         }
+    }
+}
+
+/// Name and port of the server: as the client calls it, or else the address of its end.
+#[must_use]
+pub fn server_of(request: &Request) -> Option<(String, Option<u16>)> {
+    let named = RequestUrl::of(request).host_and_port();
+    let named = named.map(|(host, port)| (host.to_owned(), port));
+    let unnamed = || server_end(request).map(|end| (end.ip().to_string(), Some(end.port())));
+    named.or_else(unnamed)
+}
+
+/// Address of the server's end.
+#[must_use]
+pub fn server_end(request: &Request) -> Option<SocketAddr> {
+    match (request.endpoints, request.role) {
+        (Endpoints::Tcp { local, .. }, Role::Server) => Some(local),
+        (Endpoints::Tcp { remote, .. }, Role::Client) => Some(remote),
+        (Endpoints::Unix { .. } | Endpoints::Unknown, _) => None,
     }
 }
 

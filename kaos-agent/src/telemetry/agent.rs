@@ -4,7 +4,7 @@ use opentelemetry::trace::SpanKind;
 use opentelemetry_semantic_conventions::attribute;
 
 use super::attributes::Attributes;
-use super::{Told, ToldEvent, http, name_of, names, status};
+use super::{Told, ToldEvent, http, name_of, names, status, tell_error_type};
 use crate::exchanges::exchange::Exchange;
 use crate::exchanges::llm::Notice;
 use crate::exchanges::meaning::{Operation, Reply};
@@ -34,8 +34,8 @@ pub(super) fn tell_loop(run: &Loop, service: &Service) -> Told {
     attributes.constant(names::GEN_AI_OPERATION_NAME, "invoke_agent");
     attributes.text(names::GEN_AI_AGENT_NAME, agent_name(service));
     if let Some(session) = session_of(exchange) {
-        attributes.text(attribute::SESSION_ID, session.as_str());
-        attributes.text(names::GEN_AI_CONVERSATION_ID, session);
+        attributes.said(attribute::SESSION_ID, &session);
+        attributes.said(names::GEN_AI_CONVERSATION_ID, &session);
     }
     if let Some(Operation::Model(model)) = exchange.operation.as_deref() {
         attributes.truth("stream", model.stream);
@@ -91,10 +91,10 @@ pub(super) fn tell_step(step: &Step, service: &Service) -> Told {
     tell_error_type(&step.verdict, &mut attributes);
     let local_tools = step.local_tools.iter().map(|tool| {
         let mut attributes = Attributes::default();
-        attributes.text(TOOL_NAME, tool.name.as_str());
-        attributes.text(names::GEN_AI_TOOL_NAME, tool.name.as_str());
+        attributes.said(TOOL_NAME, &tool.name);
+        attributes.said(names::GEN_AI_TOOL_NAME, &tool.name);
         if let Some(id) = &tool.call_id {
-            attributes.text(names::GEN_AI_TOOL_CALL_ID, id.as_str());
+            attributes.said(names::GEN_AI_TOOL_CALL_ID, id);
         }
         if tool.is_error {
             attributes.constant(attribute::ERROR_TYPE, "tool_error");
@@ -120,11 +120,11 @@ pub(super) fn tell_step(step: &Step, service: &Service) -> Told {
 pub(super) fn tell_tool(tool: &Tool, service: &Service) -> Told {
     let mut attributes = Attributes::default();
     attributes.text(AGENT_NAME, agent_name(service));
-    attributes.text(TOOL_NAME, tool.name.as_str());
+    attributes.said(TOOL_NAME, &tool.name);
     attributes.constant(names::GEN_AI_OPERATION_NAME, "execute_tool");
-    attributes.text(names::GEN_AI_TOOL_NAME, tool.name.as_str());
+    attributes.said(names::GEN_AI_TOOL_NAME, &tool.name);
     if let Some(id) = &tool.call_id {
-        attributes.text(names::GEN_AI_TOOL_CALL_ID, id.as_str());
+        attributes.said(names::GEN_AI_TOOL_CALL_ID, id);
     }
     if let Some(server) = &tool.server {
         attributes.text(super::mcp::MCP_SERVER, server.as_str());
@@ -156,10 +156,4 @@ pub(super) fn tell_target(target: &str, service: &Service, told: &mut Told) {
     told.attributes
         .constant(names::GEN_AI_OPERATION_NAME, "invoke_agent");
     told.attributes.text(names::GEN_AI_AGENT_NAME, target);
-}
-
-fn tell_error_type(verdict: &Verdict, attributes: &mut Attributes) {
-    if let Some(error_type) = verdict.error_type() {
-        attributes.text(attribute::ERROR_TYPE, error_type);
-    }
 }

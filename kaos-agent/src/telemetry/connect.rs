@@ -4,7 +4,7 @@ use opentelemetry::trace::SpanKind;
 use opentelemetry_semantic_conventions::attribute;
 
 use super::attributes::Attributes;
-use super::{Told, agent, genai, status};
+use super::{Told, agent, genai, status, tell_error_type};
 use crate::capture::event::Endpoints;
 use crate::exchanges::exchange::ConnectFailure;
 use crate::identity::service::Service;
@@ -42,9 +42,7 @@ fn tell_connect(failure: &ConnectFailure) -> Told {
         }
         Endpoints::Unknown => {}
     }
-    if let Some(error_type) = verdict.error_type() {
-        attributes.text(attribute::ERROR_TYPE, error_type);
-    }
+    tell_error_type(&verdict, &mut attributes);
     Told {
         name: NAME.into(),
         kind: SpanKind::Client,

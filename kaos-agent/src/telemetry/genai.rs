@@ -121,11 +121,11 @@ pub(super) fn seconds(nanos: Nanos) -> f64 {
 fn tell_request(request: &ModelRequest, part: &ModelPart, attributes: &mut Attributes) {
     let model = request.model.as_ref().or(part.configured_model.as_ref());
     if let Some(model) = model {
-        attributes.text(names::GEN_AI_REQUEST_MODEL, model.as_str());
+        attributes.said(names::GEN_AI_REQUEST_MODEL, model);
     }
     attributes.truth(names::GEN_AI_REQUEST_STREAM, request.stream);
     if let Some(session) = &request.session_id {
-        attributes.text(names::GEN_AI_CONVERSATION_ID, session.as_str());
+        attributes.said(names::GEN_AI_CONVERSATION_ID, session);
     }
     let Parameters {
         max_tokens,
@@ -165,10 +165,10 @@ fn tell_request(request: &ModelRequest, part: &ModelPart, attributes: &mut Attri
 
 fn tell_reply(exchange: &Exchange, reply: &ModelReply, attributes: &mut Attributes) {
     if let Some(id) = &reply.id {
-        attributes.text(names::GEN_AI_RESPONSE_ID, id.as_str());
+        attributes.said(names::GEN_AI_RESPONSE_ID, id);
     }
     if let Some(model) = &reply.model {
-        attributes.text(names::GEN_AI_RESPONSE_MODEL, model.as_str());
+        attributes.said(names::GEN_AI_RESPONSE_MODEL, model);
     }
     if !reply.finish_reasons.is_empty() {
         let reasons = reply.finish_reasons.iter().map(String::as_str);

@@ -1,17 +1,16 @@
 //! Exchanges as HTTP spans, by the stable semantic conventions.
 
 use std::borrow::Cow;
-use std::net::SocketAddr;
 
 use opentelemetry::trace::SpanKind;
 use opentelemetry_semantic_conventions::attribute;
 
 use super::attributes::Attributes;
-use super::{Told, mcp, status, url};
+use super::{Told, mcp, status, tell_error_type, url};
 use crate::capture::event::Endpoints;
 use crate::exchanges::exchange::{Exchange, Request, Role};
 use crate::exchanges::meaning::Operation;
-use crate::runs::url::RequestUrl;
+use crate::runs::url::{RequestUrl, server_end, server_of};
 use crate::runs::verdict::Verdict;
 
 /// The methods of RFC 9110, PATCH (RFC 5789) and QUERY, which the conventions call known. A
@@ -46,9 +45,7 @@ pub(super) fn tell_as(exchange: &Exchange, verdict: Verdict) -> Told {
     tell_request(request, &mut attributes);
     tell_ends(request, &mut attributes);
     tell_messages(exchange, &mut attributes);
-    if let Some(error_type) = verdict.error_type() {
-        attributes.text(attribute::ERROR_TYPE, error_type);
-    }
+    tell_error_type(&verdict, &mut attributes);
     Told {
         name: Cow::Borrowed(known_method(request).unwrap_or("HTTP")),
         kind: match request.role {
@@ -94,7 +91,7 @@ fn tell_request(request: &Request, attributes: &mut Attributes) {
     if let Some(user_agent) = user_agent.and_then(|value| value.to_str().ok())
         && request.role == Role::Server
     {
-        attributes.text(attribute::USER_AGENT_ORIGINAL, user_agent);
+        attributes.said(attribute::USER_AGENT_ORIGINAL, user_agent);
     }
 }
 
@@ -110,26 +107,16 @@ pub(super) fn full_url(request: &Request) -> String {
 
 /// Name of the server: as the client calls it, or else the address of its end.
 pub(super) fn server_name(request: &Request) -> Option<String> {
-    let named = RequestUrl::of(request).host_and_port();
-    let named = named.map(|(host, _)| host.to_owned());
-    named.or_else(|| server_end(request).map(|end| end.ip().to_string()))
+    server_of(request).map(|(address, _)| address)
 }
 
-/// Address of the server's end.
-fn server_end(request: &Request) -> Option<SocketAddr> {
-    match (request.endpoints, request.role) {
-        (Endpoints::Tcp { local, .. }, Role::Server) => Some(local),
-        (Endpoints::Tcp { remote, .. }, Role::Client) => Some(remote),
-        (Endpoints::Unix { .. } | Endpoints::Unknown, _) => None,
-    }
-}
-
-/// Name and port of the server: as the client calls it, or else the address of its end.
+/// Name and port of the server.
 pub(super) fn tell_server(request: &Request, attributes: &mut Attributes) {
-    let named = RequestUrl::of(request).host_and_port();
-    let named = named.map(|(host, port)| (host.to_owned(), port));
-    let unnamed = || server_end(request).map(|end| (end.ip().to_string(), Some(end.port())));
-    let server = named.or_else(unnamed);
+    tell_server_at(server_of(request), attributes);
+}
+
+/// The same of one whose name and port are known.
+pub(super) fn tell_server_at(server: Option<(String, Option<u16>)>, attributes: &mut Attributes) {
     if let Some((address, port)) = server {
         attributes.text(attribute::SERVER_ADDRESS, address);
         if let Some(port) = port {

@@ -169,6 +169,20 @@ pub static MCP_SERVER: Instrument = Instrument::seconds(
     MCP_BOUNDARIES,
 );
 
+/// `mcp.client.session.duration`
+pub static MCP_CLIENT_SESSION: Instrument = Instrument::seconds(
+    names::MCP_CLIENT_SESSION_DURATION,
+    "Duration of the MCP session as observed on the MCP client.",
+    MCP_BOUNDARIES,
+);
+
+/// `mcp.server.session.duration`
+pub static MCP_SERVER_SESSION: Instrument = Instrument::seconds(
+    names::MCP_SERVER_SESSION_DURATION,
+    "Duration of the MCP session as observed on the MCP server.",
+    MCP_BOUNDARIES,
+);
+
 /// A counter of KAOS and the durations that belong to it.
 #[derive(Debug)]
 pub struct Counted {

@@ -27,13 +27,13 @@ pub(super) fn tell(exchange: &Exchange, part: &ToolPart, service: &Service) -> T
         tell_messages(exchange, mcp, attributes);
     }
     attributes.constant(names::GEN_AI_OPERATION_NAME, "execute_tool");
-    attributes.text(names::GEN_AI_TOOL_NAME, part.tool.as_str());
+    attributes.said(names::GEN_AI_TOOL_NAME, &part.tool);
     if let Some(id) = &part.call_id {
-        attributes.text(names::GEN_AI_TOOL_CALL_ID, id.as_str());
+        attributes.said(names::GEN_AI_TOOL_CALL_ID, id);
     }
     if part.in_agent {
         attributes.text(AGENT_NAME, agent_name(service));
-        attributes.text(TOOL_NAME, part.tool.as_str());
+        attributes.said(TOOL_NAME, &part.tool);
     }
     if exchange.request.role == Role::Client {
         let host = http::server_name(&exchange.request);
@@ -57,16 +57,16 @@ pub(super) fn tell_messages(exchange: &Exchange, mcp: &McpRequest, attributes: &
     let session_id = mcp.session_id.as_ref();
     let session_id = session_id.or_else(|| reply?.session_id.as_ref());
     if let Some(session_id) = session_id {
-        attributes.text(names::MCP_SESSION_ID, session_id.as_str());
+        attributes.said(names::MCP_SESSION_ID, session_id);
     }
     let version = reply.and_then(|reply| reply.protocol_version.as_ref());
     if let Some(version) = version.or(mcp.protocol_version.as_ref()) {
-        attributes.text(names::MCP_PROTOCOL_VERSION, version.as_str());
+        attributes.said(names::MCP_PROTOCOL_VERSION, version);
     }
     if let [message] = mcp.messages.as_slice()
         && let Some(id) = &message.id
     {
-        attributes.text(names::JSONRPC_REQUEST_ID, id.as_str());
+        attributes.said(names::JSONRPC_REQUEST_ID, id);
     }
 }
 

@@ -5,15 +5,16 @@ use opentelemetry_semantic_conventions::attribute;
 use super::agent::{AGENT_NAME, agent_name};
 use super::attributes::Attributes;
 use super::genai::{self, is_client, seconds};
-use super::http::{OTHER_METHOD, known_method, tell_server};
+use super::http::{OTHER_METHOD, known_method, tell_server, tell_server_at};
 use super::instruments::{self, Counted, Instrument};
 use super::mcp::method_of;
-use super::names;
+use super::{names, tell_error_type};
 use crate::exchanges::exchange::{Exchange, Outcome, Role};
 use crate::exchanges::llm::ModelReply;
 use crate::exchanges::meaning::Operation;
 use crate::identity::service::Service;
 use crate::runs::part::{ModelPart, Part};
+use crate::runs::sessions::McpSession;
 use crate::runs::span::{FinishedSpan, Subject};
 use crate::runs::url::RequestUrl;
 use crate::runs::verdict::Verdict;
@@ -29,13 +30,15 @@ pub(super) struct Measurement {
 
 /// What is measured of it. There is nothing where nobody saw the end.
 pub(super) fn measure(finished: &FinishedSpan) -> Vec<Measurement> {
-    let mut all = Vec::new();
-    let service = &finished.service;
+    let mut measured = Measured {
+        service: &finished.service,
+        all: Vec::new(),
+    };
     match &finished.subject {
         Subject::Exchange(exchange) => {
             if is_end_seen(exchange) {
-                all.push(http(exchange));
-                measure_part(exchange, &finished.part, service, &mut all);
+                measured.all.push(http(exchange));
+                measured.part(exchange, &finished.part);
             }
         }
         Subject::ConnectFailure(failure) => {
@@ -43,27 +46,13 @@ pub(super) fn measure(finished: &FinishedSpan) -> Vec<Measurement> {
             let nanos = failure.failed_at.saturating_sub(failure.at);
             match &finished.part {
                 Part::Model(part) if part.in_agent => {
-                    let model = part.configured_model.as_deref();
-                    let label = ("model", model.unwrap_or_default());
-                    count(
-                        &instruments::MODEL_CALLS,
-                        Some(label),
-                        service,
-                        &verdict,
-                        nanos,
-                        &mut all,
-                    );
+                    let model = part.configured_model.as_deref().unwrap_or_default();
+                    let label = Some(("model", model));
+                    measured.count(&instruments::MODEL_CALLS, label, &verdict, nanos);
                 }
                 Part::Delegation { target } => {
-                    let label = ("target", target.as_str());
-                    count(
-                        &instruments::DELEGATIONS,
-                        Some(label),
-                        service,
-                        &verdict,
-                        nanos,
-                        &mut all,
-                    );
+                    let label = Some(("target", target.as_str()));
+                    measured.count(&instruments::DELEGATIONS, label, &verdict, nanos);
                 }
                 _ => {}
             }
@@ -71,50 +60,165 @@ pub(super) fn measure(finished: &FinishedSpan) -> Vec<Measurement> {
         Subject::Loop(run) => {
             if is_end_seen(&run.exchange) {
                 let nanos = duration(&run.exchange);
-                count(
-                    &instruments::REQUESTS,
-                    None,
-                    service,
-                    &run.verdict,
-                    nanos,
-                    &mut all,
-                );
+                measured.count(&instruments::REQUESTS, None, &run.verdict, nanos);
             }
         }
         Subject::Tool(tool) => {
-            let label = ("tool", tool.name.as_str());
+            let label = Some(("tool", tool.name.as_str()));
             let nanos = tool.ended.saturating_sub(tool.began);
-            count(
-                &instruments::TOOL_CALLS,
-                Some(label),
-                service,
-                &tool.verdict,
-                nanos,
-                &mut all,
-            );
+            measured.count(&instruments::TOOL_CALLS, label, &tool.verdict, nanos);
         }
         Subject::Step(_) => {}
     }
-    all
+    measured.all
 }
 
-fn measure_part(exchange: &Exchange, part: &Part, service: &Service, all: &mut Vec<Measurement>) {
-    match part {
-        Part::Model(part) => measure_model_call(exchange, part, service, all),
-        Part::Delegation { target } => {
-            let verdict = Verdict::of_delegation(exchange);
-            let label = ("target", target.as_str());
-            let nanos = duration(exchange);
-            count(
-                &instruments::DELEGATIONS,
-                Some(label),
-                service,
-                &verdict,
-                nanos,
-                all,
-            );
+/// When that was over which is measured.
+pub(super) fn ended_at(subject: &Subject) -> Nanos {
+    match subject {
+        Subject::Exchange(exchange) => exchange.ended_at,
+        Subject::ConnectFailure(failure) => failure.failed_at,
+        Subject::Loop(run) => run.exchange.ended_at,
+        Subject::Step(step) => step.ended,
+        Subject::Tool(tool) => tool.ended,
+    }
+}
+
+/// How long a session of MCP lasted.
+pub(super) fn session(session: McpSession) -> Measurement {
+    let mut attributes = Attributes::default();
+    // What is no date would be a value without bound.
+    if let Some(version) = session.protocol_version.filter(|it| is_date(it)) {
+        attributes.text(names::MCP_PROTOCOL_VERSION, version);
+    }
+    if let Some(error_type) = session.error_type {
+        attributes.said(attribute::ERROR_TYPE, &error_type);
+    }
+    tell_server_at(session.server, &mut attributes);
+    Measurement {
+        instrument: match session.role {
+            Role::Client => &instruments::MCP_CLIENT_SESSION,
+            Role::Server => &instruments::MCP_SERVER_SESSION,
+        },
+        value: seconds(session.ended.saturating_sub(session.began)),
+        attributes,
+    }
+}
+
+/// As the versions of MCP are: `2025-06-18`.
+fn is_date(version: &str) -> bool {
+    let is_right = |(index, byte): (usize, u8)| match index {
+        4 | 7 => byte == b'-',
+        _ => byte.is_ascii_digit(),
+    };
+    version.len() == 10 && version.bytes().enumerate().all(is_right)
+}
+
+/// What was measured so far of something.
+struct Measured<'a> {
+    service: &'a Service,
+    all: Vec<Measurement>,
+}
+
+impl Measured<'_> {
+    fn part(&mut self, exchange: &Exchange, part: &Part) {
+        match part {
+            Part::Model(part) => self.model_call(exchange, part),
+            Part::Delegation { target } => {
+                let verdict = Verdict::of_delegation(exchange);
+                let label = Some(("target", target.as_str()));
+                let nanos = duration(exchange);
+                self.count(&instruments::DELEGATIONS, label, &verdict, nanos);
+            }
+            Part::ToolCall(_) | Part::Http => self.all.extend(mcp(exchange)),
         }
-        Part::ToolCall(_) | Part::Http => all.extend(mcp(exchange)),
+    }
+
+    fn push(&mut self, instrument: &'static Instrument, value: f64, attributes: Attributes) {
+        self.all.push(Measurement {
+            instrument,
+            value,
+            attributes,
+        });
+    }
+
+    /// One more, and how long it took.
+    fn count(
+        &mut self,
+        counted: &'static Counted,
+        label: Option<(&'static str, &str)>,
+        verdict: &Verdict,
+        nanos: Nanos,
+    ) {
+        let has_failed = matches!(verdict, Verdict::Failed { .. });
+        let mut attributes = Attributes::default();
+        attributes.text(AGENT_NAME, agent_name(self.service));
+        attributes.constant("success", if has_failed { "false" } else { "true" });
+        if let Some((name, value)) = label {
+            attributes.said(name, value);
+        }
+        self.push(&counted.count, 1.0, attributes.clone());
+        self.push(&counted.duration, seconds(nanos) * 1e3, attributes);
+    }
+
+    fn model_call(&mut self, exchange: &Exchange, part: &ModelPart) {
+        let Some(Operation::Model(request)) = exchange.operation.as_deref() else {
+            return;
+        };
+        let verdict = Verdict::of_model_call(exchange);
+        let model = request.model.as_ref().or(part.configured_model.as_ref());
+        let nanos = duration(exchange);
+        if part.in_agent {
+            let label = Some(("model", model.map_or("", String::as_str)));
+            self.count(&instruments::MODEL_CALLS, label, &verdict, nanos);
+        }
+        let reply = genai::reply_of(exchange);
+        let mut attributes = Attributes::default();
+        let operation = genai::operation_name(request.api);
+        attributes.constant(names::GEN_AI_OPERATION_NAME, operation);
+        let provider = genai::provider(exchange, request.api);
+        attributes.constant(names::GEN_AI_PROVIDER_NAME, provider);
+        if let Some(model) = model {
+            attributes.said(names::GEN_AI_REQUEST_MODEL, model);
+        }
+        if let Some(model) = reply.and_then(|reply| reply.model.as_ref()) {
+            attributes.said(names::GEN_AI_RESPONSE_MODEL, model);
+        }
+        tell_server(&exchange.request, &mut attributes);
+        let [whole, first, next] = if is_client(exchange) {
+            [
+                &instruments::MODEL_CLIENT,
+                &instruments::FIRST_CHUNK,
+                &instruments::OUTPUT_CHUNK,
+            ]
+        } else {
+            [
+                &instruments::MODEL_SERVER,
+                &instruments::FIRST_TOKEN,
+                &instruments::OUTPUT_TOKEN,
+            ]
+        };
+        let mut with_error = attributes.clone();
+        tell_error_type(&verdict, &mut with_error);
+        self.push(whole, seconds(nanos), with_error);
+        let Some(reply) = reply else {
+            return;
+        };
+        if let Some(time) = genai::time_to_first(exchange) {
+            self.push(first, time, attributes.clone());
+        }
+        if let Some(time) = time_per_piece(exchange, reply) {
+            self.push(next, time, attributes.clone());
+        }
+        if is_client(exchange) {
+            for (kind, tokens) in [("input", reply.usage.input), ("output", reply.usage.output)] {
+                if let Some(tokens) = tokens {
+                    let mut attributes = attributes.clone();
+                    attributes.constant(names::GEN_AI_TOKEN_TYPE, kind);
+                    self.push(&instruments::TOKENS, as_f64(tokens), attributes);
+                }
+            }
+        }
     }
 }
 
@@ -124,34 +228,6 @@ fn is_end_seen(exchange: &Exchange) -> bool {
 
 fn duration(exchange: &Exchange) -> Nanos {
     exchange.ended_at.saturating_sub(exchange.request.at)
-}
-
-/// One more, and how long it took.
-fn count(
-    counted: &'static Counted,
-    label: Option<(&'static str, &str)>,
-    service: &Service,
-    verdict: &Verdict,
-    nanos: Nanos,
-    all: &mut Vec<Measurement>,
-) {
-    let has_failed = matches!(verdict, Verdict::Failed { .. });
-    for (instrument, value) in [
-        (&counted.count, 1.0),
-        (&counted.duration, seconds(nanos) * 1e3),
-    ] {
-        let mut attributes = Attributes::default();
-        attributes.text(AGENT_NAME, agent_name(service));
-        attributes.constant("success", if has_failed { "false" } else { "true" });
-        if let Some((name, value)) = label {
-            attributes.text(name, value);
-        }
-        all.push(Measurement {
-            instrument,
-            value,
-            attributes,
-        });
-    }
 }
 
 fn http(exchange: &Exchange) -> Measurement {
@@ -198,7 +274,7 @@ fn mcp(exchange: &Exchange) -> Option<Measurement> {
             .iter()
             .filter_map(|message| message.name.as_ref());
         if let Some(name) = names.next() {
-            attributes.text(names::GEN_AI_TOOL_NAME, name.as_str());
+            attributes.said(names::GEN_AI_TOOL_NAME, name);
         }
     }
     tell_error_type(&Verdict::of_tool_call(exchange), &mut attributes);
@@ -214,88 +290,6 @@ fn mcp(exchange: &Exchange) -> Option<Measurement> {
         value: seconds(duration(exchange)),
         attributes,
     })
-}
-
-fn measure_model_call(
-    exchange: &Exchange,
-    part: &ModelPart,
-    service: &Service,
-    all: &mut Vec<Measurement>,
-) {
-    let Some(Operation::Model(request)) = exchange.operation.as_deref() else {
-        return;
-    };
-    let verdict = Verdict::of_model_call(exchange);
-    let model = request.model.as_ref().or(part.configured_model.as_ref());
-    if part.in_agent {
-        let label = ("model", model.map_or("", String::as_str));
-        let nanos = duration(exchange);
-        count(
-            &instruments::MODEL_CALLS,
-            Some(label),
-            service,
-            &verdict,
-            nanos,
-            all,
-        );
-    }
-    let reply = genai::reply_of(exchange);
-    let attributes = || {
-        let mut attributes = Attributes::default();
-        let operation = genai::operation_name(request.api);
-        attributes.constant(names::GEN_AI_OPERATION_NAME, operation);
-        let provider = genai::provider(exchange, request.api);
-        attributes.constant(names::GEN_AI_PROVIDER_NAME, provider);
-        if let Some(model) = model {
-            attributes.text(names::GEN_AI_REQUEST_MODEL, model.as_str());
-        }
-        if let Some(model) = reply.and_then(|reply| reply.model.as_ref()) {
-            attributes.text(names::GEN_AI_RESPONSE_MODEL, model.as_str());
-        }
-        tell_server(&exchange.request, &mut attributes);
-        attributes
-    };
-    let mut measured = |instrument, value, attributes| {
-        all.push(Measurement {
-            instrument,
-            value,
-            attributes,
-        });
-    };
-    let [whole, first, next] = if is_client(exchange) {
-        [
-            &instruments::MODEL_CLIENT,
-            &instruments::FIRST_CHUNK,
-            &instruments::OUTPUT_CHUNK,
-        ]
-    } else {
-        [
-            &instruments::MODEL_SERVER,
-            &instruments::FIRST_TOKEN,
-            &instruments::OUTPUT_TOKEN,
-        ]
-    };
-    let mut with_error = attributes();
-    tell_error_type(&verdict, &mut with_error);
-    measured(whole, seconds(duration(exchange)), with_error);
-    let Some(reply) = reply else {
-        return;
-    };
-    if let Some(time) = genai::time_to_first(exchange) {
-        measured(first, time, attributes());
-    }
-    if let Some(time) = time_per_piece(exchange, reply) {
-        measured(next, time, attributes());
-    }
-    if is_client(exchange) {
-        for (kind, tokens) in [("input", reply.usage.input), ("output", reply.usage.output)] {
-            if let Some(tokens) = tokens {
-                let mut attributes = attributes();
-                attributes.constant(names::GEN_AI_TOKEN_TYPE, kind);
-                measured(&instruments::TOKENS, as_f64(tokens), attributes);
-            }
-        }
-    }
 }
 
 /// Seconds for each piece of a streamed answer after the first: chunks for a client, tokens, as the
@@ -318,10 +312,4 @@ fn time_per_piece(exchange: &Exchange, reply: &ModelReply) -> Option<f64> {
 )]
 fn as_f64(count: u64) -> f64 {
     count as f64
-}
-
-fn tell_error_type(verdict: &Verdict, attributes: &mut Attributes) {
-    if let Some(error_type) = verdict.error_type() {
-        attributes.text(attribute::ERROR_TYPE, error_type);
-    }
 }

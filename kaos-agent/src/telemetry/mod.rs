@@ -1,6 +1,6 @@
 //! Stage 6: what happened to OpenTelemetry spans and measurements.
 //!
-//! - **In**: [`FinishedSpan`]s.
+//! - **In**: [`FinishedSpan`]s, and [`McpSession`]s that are over.
 //! - **Out**: [`Signal`]s, by the semantic conventions for HTTP, GenAI and MCP, and in KAOS's names.
 //! - **Keeps**: nothing.
 //! - **Limits**: [`attributes::MAX_VALUE_BYTES`].
@@ -26,11 +26,13 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use opentelemetry::trace::{Event, SpanKind, Status};
-use opentelemetry::{InstrumentationScope, KeyValue, SpanId};
+use opentelemetry::{InstrumentationScope, KeyValue, SpanId, TraceId};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
+use opentelemetry_semantic_conventions::attribute;
 
 use crate::identity::service::Service;
 use crate::runs::part::Part;
+use crate::runs::sessions::McpSession;
 use crate::runs::span::{FinishedSpan, Subject};
 use crate::runs::verdict::Verdict;
 use crate::time::{Nanos, WallOffset};
@@ -57,7 +59,18 @@ pub enum Signal {
         value: f64,
         /// Its attributes.
         attributes: Vec<KeyValue>,
+        /// When it was measured, and in which trace.
+        moment: Moment,
     },
+}
+
+/// What an exemplar says of a measurement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// When it was measured.
+    pub at: SystemTime,
+    /// The sampled span that it was measured of, or where that is not told, the one above it.
+    pub span: Option<(TraceId, SpanId)>,
 }
 
 crate::counters! {
@@ -114,6 +127,10 @@ impl Telemetry {
     /// Appends the signals of something that is over: a span where it is exported, and a
     /// measurement where there is something to measure.
     pub fn push(&mut self, finished: FinishedSpan, out: &mut Vec<Signal>) {
+        let moment = Moment {
+            at: wall_time(finished.clock, metrics::ended_at(&finished.subject)),
+            span: sampled_span(&finished),
+        };
         for measurement in metrics::measure(&finished) {
             self.counters.measurements += 1;
             out.push(Signal::Measurement {
@@ -121,6 +138,7 @@ impl Telemetry {
                 instrument: measurement.instrument,
                 value: measurement.value,
                 attributes: self.counted(measurement.attributes),
+                moment,
             });
         }
         if finished.exported {
@@ -132,12 +150,34 @@ impl Telemetry {
         }
     }
 
+    /// Appends the measurement of a session that is over. It belongs to no trace: many may have
+    /// used it.
+    pub fn push_session(&mut self, session: McpSession, clock: WallOffset, out: &mut Vec<Signal>) {
+        self.counters.measurements += 1;
+        let service = Arc::clone(&session.service);
+        let at = wall_time(clock, session.ended);
+        let measurement = metrics::session(session);
+        out.push(Signal::Measurement {
+            service,
+            instrument: measurement.instrument,
+            value: measurement.value,
+            attributes: self.counted(measurement.attributes),
+            moment: Moment { at, span: None },
+        });
+    }
+
     fn counted(&mut self, attributes: Attributes) -> Vec<KeyValue> {
         self.counters.values_cut += attributes.values_cut();
         attributes.into_vec()
     }
 
-    fn span(&mut self, finished: &FinishedSpan, told: Told) -> SpanData {
+    fn span(&mut self, finished: &FinishedSpan, mut told: Told) -> SpanData {
+        if let Some(limit) = finished.service.value_limit {
+            let of_events = told.events.iter_mut().map(|event| &mut event.attributes);
+            for attributes in of_events.chain([&mut told.attributes]) {
+                attributes.limit(limit);
+            }
+        }
         let mut events = SpanEvents::default();
         for event in told.events {
             let at = wall_time(finished.clock, event.at);
@@ -168,6 +208,17 @@ impl Telemetry {
     }
 }
 
+/// The span that a measurement of this belongs to, if it was sampled.
+fn sampled_span(finished: &FinishedSpan) -> Option<(TraceId, SpanId)> {
+    let context = &finished.context;
+    let span_id = if finished.exported {
+        context.span_id()
+    } else {
+        finished.parent.filter(|_| context.is_sampled())?.span_id
+    };
+    Some((context.trace_id(), span_id))
+}
+
 /// What a finished span tells: HTTP first, and on top of it what it is beyond that.
 fn tell(finished: &FinishedSpan) -> Told {
     let service = &finished.service;
@@ -190,9 +241,17 @@ const MAX_NAME_BYTES: usize = 256;
 
 /// Name of a span with a part that comes from the traffic.
 fn name_of(prefix: &str, named: &str) -> Cow<'static, str> {
-    let mut name = format!("{prefix}{named}");
+    let end = named.floor_char_boundary(2 * MAX_NAME_BYTES);
+    let mut name = format!("{prefix}{}", secrets::masked_name(&named[..end]));
     name.truncate(name.floor_char_boundary(MAX_NAME_BYTES));
     name.into()
+}
+
+/// Why it failed, if it did.
+fn tell_error_type(verdict: &Verdict, attributes: &mut Attributes) {
+    if let Some(error_type) = verdict.error_type() {
+        attributes.said(attribute::ERROR_TYPE, error_type);
+    }
 }
 
 /// Status of a span that this became of. OK is said explicitly.

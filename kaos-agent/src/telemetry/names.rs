@@ -76,11 +76,15 @@ pub(super) const GEN_AI_USAGE_REASONING_OUTPUT_TOKENS: &str =
 pub(super) const JSONRPC_REQUEST_ID: &str = "jsonrpc.request.id";
 /// `mcp.client.operation.duration`
 pub(super) const MCP_CLIENT_OPERATION_DURATION: &str = "mcp.client.operation.duration";
+/// `mcp.client.session.duration`
+pub(super) const MCP_CLIENT_SESSION_DURATION: &str = "mcp.client.session.duration";
 /// `mcp.method.name`
 pub(super) const MCP_METHOD_NAME: &str = "mcp.method.name";
 /// `mcp.protocol.version`
 pub(super) const MCP_PROTOCOL_VERSION: &str = "mcp.protocol.version";
 /// `mcp.server.operation.duration`
 pub(super) const MCP_SERVER_OPERATION_DURATION: &str = "mcp.server.operation.duration";
+/// `mcp.server.session.duration`
+pub(super) const MCP_SERVER_SESSION_DURATION: &str = "mcp.server.session.duration";
 /// `mcp.session.id`
 pub(super) const MCP_SESSION_ID: &str = "mcp.session.id";

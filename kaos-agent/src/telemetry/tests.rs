@@ -12,6 +12,7 @@ use super::*;
 use crate::exchanges::exchange::{
     Actor, Body, ConnectFailure, Exchange, ExchangeId, Outcome, Response, Role,
 };
+use crate::runs::sessions::McpSession;
 use crate::runs::span::Parent;
 use crate::runs::testing::{MILLISECOND, RequestBuilder, service};
 
@@ -97,6 +98,7 @@ fn text(signal: &Signal) -> String {
             instrument,
             value,
             attributes,
+            moment: _,
         } => {
             let Instrument { name, unit, .. } = instrument;
             writeln!(text, "{name} {value} {unit} of {}", service.name).expect("a string");
@@ -219,6 +221,122 @@ fn what_is_not_exported_is_measured() {
         ..finished(Subject::Exchange(Arc::new(exchange)))
     };
     assert_snapshot!(signals(unsampled));
+}
+
+#[test]
+fn values_in_spans_are_as_long_as_the_service_wants() {
+    let exchange = RequestBuilder::get("/a/long/path").answered(200, MILLISECOND);
+    let mut out = Vec::new();
+    let mut telemetry = Telemetry::new();
+    let limited = FinishedSpan {
+        service: Arc::new(crate::identity::service::Service {
+            value_limit: Some(3),
+            ..service("calculator")
+        }),
+        ..finished(Subject::Exchange(Arc::new(exchange)))
+    };
+    telemetry.push(limited, &mut out);
+    let [
+        Signal::Measurement { attributes, .. },
+        Signal::Span { span, .. },
+    ] = &out[..]
+    else {
+        panic!("a measurement and a span: {out:?}");
+    };
+    let longest = |attributes: &[KeyValue]| {
+        let lengths = attributes.iter().map(|it| match &it.value {
+            Value::String(text) => text.as_str().len(),
+            _ => 0,
+        });
+        lengths.max()
+    };
+    assert_eq!(longest(&span.attributes), Some(3));
+    // Metrics have no such limit.
+    assert_eq!(longest(attributes), Some("http".len()));
+    assert!(telemetry.counters().values_cut > 0);
+}
+
+#[test]
+fn sessions_are_measured() {
+    let session = McpSession {
+        service: Arc::new(service("calculator")),
+        role: Role::Client,
+        server: Some(("tools".to_owned(), Some(8000))),
+        protocol_version: Some("2025-06-18".to_owned()),
+        began: MILLISECOND,
+        ended: 2501 * MILLISECOND,
+        error_type: Some("404".into()),
+    };
+    let text_of = |session: McpSession| {
+        let mut out = Vec::new();
+        Telemetry::new().push_session(session, WallOffset(7), &mut out);
+        let [Signal::Measurement { moment, .. }] = &out[..] else {
+            panic!("one measurement: {out:?}");
+        };
+        let at = UNIX_EPOCH + Duration::from_nanos(2_501_000_007);
+        assert_eq!(*moment, Moment { at, span: None });
+        text(&out[0])
+    };
+    assert_eq!(
+        text_of(session.clone()),
+        "mcp.client.session.duration 2.5 s of calculator\n  \
+         mcp.protocol.version: \"2025-06-18\"\n  error.type: \"404\"\n  \
+         server.address: \"tools\"\n  server.port: 8000\n"
+    );
+    let served = McpSession {
+        role: Role::Server,
+        server: None,
+        // No date: whoever sends such could send a thousand.
+        protocol_version: Some("2025-06-1x".to_owned()),
+        error_type: None,
+        ..session
+    };
+    assert_eq!(
+        text_of(served),
+        "mcp.server.session.duration 2.5 s of calculator\n"
+    );
+}
+
+#[test]
+fn measurements_belong_to_the_sampled_span_that_is_told() {
+    let span_of = |finished: FinishedSpan| {
+        let mut out = Vec::new();
+        Telemetry::new().push(finished, &mut out);
+        let Some(Signal::Measurement { moment, .. }) = out.first() else {
+            panic!("no measurement: {out:?}");
+        };
+        let at = UNIX_EPOCH + Duration::from_nanos(1_000_000_000_001_000_000);
+        assert_eq!(moment.at, at);
+        moment.span
+    };
+    let exchange = Arc::new(RequestBuilder::get("/").answered(200, MILLISECOND));
+    let told = finished(Subject::Exchange(exchange));
+    let trace = TraceId::from(0x1111);
+    assert_eq!(span_of(told.clone()), Some((trace, SpanId::from(0x22))));
+
+    // Not told, but the one above it is.
+    let untold = FinishedSpan {
+        exported: false,
+        ..told.clone()
+    };
+    assert_eq!(span_of(untold.clone()), Some((trace, SpanId::from(0x33))));
+    let root = FinishedSpan {
+        parent: None,
+        ..untold.clone()
+    };
+    assert_eq!(span_of(root), None);
+    let not_sampled = SpanContext::new(
+        trace,
+        SpanId::from(0x22),
+        TraceFlags::NOT_SAMPLED,
+        false,
+        TraceState::NONE,
+    );
+    let sampled_out = FinishedSpan {
+        context: not_sampled,
+        ..untold
+    };
+    assert_eq!(span_of(sampled_out), None);
 }
 
 #[test]

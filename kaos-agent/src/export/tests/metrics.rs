@@ -1,20 +1,21 @@
 //! Histograms.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
-use opentelemetry::KeyValue;
-use opentelemetry_proto::tonic::metrics::v1::{HistogramDataPoint, metric};
+use opentelemetry::{KeyValue, SpanId, TraceId};
+use opentelemetry_proto::tonic::metrics::v1::{HistogramDataPoint, exemplar, metric};
 use opentelemetry_sdk::metrics::Temporality;
 use tokio::time::Instant;
 
 use super::{ENOUGH, PROTOCOLS, otlp, run_fast_clock, send};
+use crate::export::exemplars::MOST_POINTS;
 use crate::export::exporter::Exporter;
 use crate::export::testing::collector::{Collector, Message};
 use crate::export::testing::named_service;
-use crate::identity::service::{MetricReading, Protocol, Service};
-use crate::telemetry::Signal;
+use crate::identity::service::{ExemplarFilter, MetricReading, Protocol, Service};
 use crate::telemetry::instruments::{Instrument, InstrumentKind};
+use crate::telemetry::{Moment, Signal};
 
 static DURATION: Instrument = Instrument {
     name: "http.server.request.duration",
@@ -24,11 +25,28 @@ static DURATION: Instrument = Instrument {
 };
 
 pub(super) fn measure(exporter: &mut Exporter, service: &Arc<Service>, value: f64, path: &str) {
+    measure_in(exporter, service, value, path, None);
+}
+
+/// Measures in the span with this number of a trace of this number, at this second.
+fn measure_in(
+    exporter: &mut Exporter,
+    service: &Arc<Service>,
+    value: f64,
+    path: &str,
+    number: Option<u64>,
+) {
+    let at = UNIX_EPOCH + Duration::from_secs(number.unwrap_or_default());
+    let span = number.map(|number| (TraceId::from(u128::from(number)), SpanId::from(number)));
     exporter.send(Signal::Measurement {
         service: Arc::clone(service),
         instrument: &DURATION,
         value,
-        attributes: vec![KeyValue::new("url.path", path.to_owned())],
+        attributes: vec![
+            KeyValue::new("url.path", path.to_owned()),
+            KeyValue::new("a", "b"),
+        ],
+        moment: Moment { at, span },
     });
 }
 
@@ -112,6 +130,7 @@ async fn attributes_without_end_overflow_into_one_point() {
     let points = points(&mut collector).await;
     let is_overflow =
         |point: &&HistogramDataPoint| point.attributes[0].key == "otel.metric.overflow";
+    assert!(points.iter().all(|point| point.exemplars.is_empty()));
     let overflow = points.iter().find(is_overflow).expect("an overflow point");
     assert!(points.len() <= 2_001, "{}", points.len());
     let all: u64 = points.iter().map(|point| point.count).sum();
@@ -149,4 +168,111 @@ async fn a_service_that_ended_is_exported_a_last_time() {
     tokio::time::sleep(Duration::from_secs(180)).await;
     assert_eq!(exporter.flush_and_stop(ENOUGH).await.metric_exports, 1);
     assert!(collector.arrived().is_none());
+}
+
+/// The exemplars of a point: value, number of its trace, its span and its second.
+fn exemplars(point: &HistogramDataPoint) -> Vec<(f64, u128, u64, u64)> {
+    let read = point.exemplars.iter().map(|told| {
+        let Some(exemplar::Value::AsDouble(value)) = told.value else {
+            panic!("a value: {told:?}");
+        };
+        let trace = TraceId::from_bytes(told.trace_id.clone().try_into().unwrap_or_default());
+        let span = SpanId::from_bytes(told.span_id.clone().try_into().unwrap_or_default());
+        let (trace, span) = (u128::from_be_bytes(trace.to_bytes()), span.to_bytes());
+        let second = told.time_unix_nano / 1_000_000_000;
+        (value, trace, u64::from_be_bytes(span), second)
+    });
+    let mut read: Vec<_> = read.collect();
+    read.sort_by(|one, other| one.0.total_cmp(&other.0));
+    read
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_measurement_of_each_bucket_is_an_exemplar() {
+    run_fast_clock();
+    for protocol in PROTOCOLS {
+        let mut collector = Collector::start(protocol).await;
+        let service = measured("shop", &collector, Temporality::Cumulative);
+        let mut exporter = otlp();
+        for (value, path, number) in [
+            (0.05, "/a", Some(1)),
+            // A boundary belongs to the bucket below.
+            (0.1, "/a", Some(2)),
+            (5.0, "/a", Some(3)),
+            (0.5, "/b", Some(4)),
+            // Of no sampled trace.
+            (0.5, "/b", None),
+            (7.0, "/c", None),
+        ] {
+            measure_in(&mut exporter, &service, value, path, number);
+        }
+        let mut found: Vec<_> = points(&mut collector).await.iter().map(exemplars).collect();
+        found.sort_by_key(Vec::len);
+        let expected = [
+            vec![],
+            vec![(0.5, 4, 4, 4)],
+            vec![(0.1, 2, 2, 2), (5.0, 3, 3, 3)],
+        ];
+        assert_eq!(found, expected, "{protocol:?}");
+        // Each is told once.
+        measure_in(&mut exporter, &service, 0.7, "/b", Some(5));
+        let counters = exporter.flush_and_stop(ENOUGH).await;
+        let mut found: Vec<_> = points(&mut collector).await.iter().map(exemplars).collect();
+        found.sort_by_key(Vec::len);
+        assert_eq!(found, [vec![], vec![], vec![(0.7, 5, 5, 5)]]);
+        assert_eq!(counters.exemplars_left_out, 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_filter_says_which_measurements_are_exemplars() {
+    run_fast_clock();
+    for (filter, expected) in [
+        (ExemplarFilter::AlwaysOff, vec![]),
+        (ExemplarFilter::TraceBased, vec![(0.05, 9, 9, 9)]),
+        (
+            ExemplarFilter::AlwaysOn,
+            vec![(0.05, 9, 9, 9), (5.0, 0, 0, 0)],
+        ),
+    ] {
+        let mut collector = Collector::start(Protocol::Grpc).await;
+        let service = measured("shop", &collector, Temporality::Delta);
+        let service = Arc::new(Service {
+            metric_reading: MetricReading {
+                exemplars: filter,
+                ..service.metric_reading
+            },
+            ..Service::clone(&service)
+        });
+        let mut exporter = otlp();
+        measure_in(&mut exporter, &service, 0.05, "/a", Some(9));
+        measure_in(&mut exporter, &service, 5.0, "/a", None);
+        exporter.flush_and_stop(ENOUGH).await;
+        let [point] = &points(&mut collector).await[..] else {
+            panic!("one set of attributes");
+        };
+        assert_eq!(exemplars(point), expected, "{filter:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn exemplars_are_bounded() {
+    run_fast_clock();
+    let mut collector = Collector::start(Protocol::Grpc).await;
+    let service = measured("shop", &collector, Temporality::Cumulative);
+    let mut exporter = otlp();
+    for number in 1..=MOST_POINTS as u64 + 10 {
+        measure_in(
+            &mut exporter,
+            &service,
+            1.0,
+            &format!("/{number}"),
+            Some(number),
+        );
+    }
+    let counters = exporter.flush_and_stop(ENOUGH).await;
+    assert_eq!(counters.exemplars_left_out, 10);
+    let points = points(&mut collector).await;
+    let told: usize = points.iter().map(|point| point.exemplars.len()).sum();
+    assert_eq!(told, MOST_POINTS);
 }

@@ -30,6 +30,7 @@ pub fn service(name: &str) -> Service {
         batching: Batching::default(),
         metric_reading: MetricReading::default(),
         sampler: Sampler::ParentBasedAlwaysOn,
+        value_limit: None,
         http_server_spans: true,
         http_client_spans: true,
         excluded_urls: Vec::new(),

@@ -4,5 +4,6 @@ mod agents;
 mod any_input;
 mod beside;
 mod parents;
+mod sessions;
 mod told;
 mod waiting;
