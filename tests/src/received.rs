@@ -101,6 +101,8 @@ pub struct HistogramPoint {
     pub sum: f64,
     /// Boundaries of the buckets.
     pub boundaries: Vec<f64>,
+    /// Trace id and span id of each exemplar.
+    pub exemplars: Vec<(String, String)>,
 }
 
 /// Attributes by name, with their values as text.
@@ -142,6 +144,11 @@ impl Received {
                         count: point.count,
                         sum: point.sum.unwrap_or_default(),
                         boundaries: point.explicit_bounds.clone(),
+                        exemplars: point
+                            .exemplars
+                            .iter()
+                            .map(|exemplar| (hex(&exemplar.trace_id), hex(&exemplar.span_id)))
+                            .collect(),
                     });
                 }
             }

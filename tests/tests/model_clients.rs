@@ -2,7 +2,7 @@
 //! what the clients know themselves.
 
 use kaos_tests::agent::Agent;
-use kaos_tests::received::Span;
+use kaos_tests::received::{HistogramPoint, Span};
 use kaos_tests::receiver::Receiver;
 use kaos_tests::workloads::{Need, Server, Workloads, lacks};
 use serde_json::{Value, json};
@@ -101,10 +101,11 @@ fn tokens_and_errors(scene: Scene<'_>) {
     });
     scene.agent.stop();
 
-    let spans = scene.receiver.received().spans;
+    let received = scene.receiver.received();
+    let spans = &received.spans;
     for (service, answers) in &expected {
         let of_client: Vec<_> = answers.iter().map(known_to_client).collect();
-        let calls = calls(&spans, service);
+        let calls = calls(spans, service);
         let of_spans: Vec<_> = calls.iter().map(|span| known_to_span(span)).collect();
         assert_eq!(of_spans, of_client, "{service}");
         assert!(
@@ -113,6 +114,17 @@ fn tokens_and_errors(scene: Scene<'_>) {
                 .all(|span| span.attribute("gen_ai.request.model") == "scripted"),
             "{service}"
         );
+        // Examples of how long a call took lead to such calls.
+        let is_its = |point: &&HistogramPoint| {
+            point.service == *service && point.name == "gen_ai.client.operation.duration"
+        };
+        let points = received.points.iter().filter(is_its);
+        let exemplars: Vec<_> = points.flat_map(|point| &point.exemplars).collect();
+        assert!(!exemplars.is_empty(), "{service}");
+        for (trace_id, span_id) in exemplars {
+            let is_it = |span: &Span| span.trace_id == *trace_id && span.span_id == *span_id;
+            assert!(calls.iter().any(|span| is_it(span)), "{service}: {span_id}");
+        }
     }
 }
 

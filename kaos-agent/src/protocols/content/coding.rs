@@ -118,16 +118,15 @@ fn inflate_all(
 ) -> Result<bool, BadCoding> {
     loop {
         let (read, written) = (inflate.total_in(), inflate.total_out());
-        let status = inflate
-            .decompress(input, slice, FlushDecompress::None)
-            .map_err(|_| BadCoding)?;
+        let status = inflate.decompress(input, slice, FlushDecompress::None);
         let read = (inflate.total_in() - read) as usize;
         let written = (inflate.total_out() - written) as usize;
         input = &input[read..];
+        // What comes before a fault is told, however the bytes were cut.
         if written > 0 && sink(&slice[..written]).is_break() {
             return Ok(true);
         }
-        match status {
+        match status.map_err(|_| BadCoding)? {
             Status::StreamEnd => return Ok(true),
             // A full slice may have left more inside the decoder.
             _ if input.is_empty() && written < slice.len() => return Ok(false),
@@ -137,6 +136,8 @@ fn inflate_all(
     }
 }
 
+/// How much before a fault is told depends on how the bytes were cut: the library keeps what it has
+/// decoded for as long as there is more to decode. So does that for `zstd`.
 fn brotli_all(
     state: &mut BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>,
     input: &[u8],

@@ -117,6 +117,28 @@ fn senseless_bytes_end_the_decoding() {
 }
 
 #[test]
+fn what_comes_before_a_fault_does_not_depend_on_cuts() {
+    let text: Vec<u8> = (0..400_u32)
+        .flat_map(|number| format!("{:x} ", number.wrapping_mul(2_654_435_761)).into_bytes())
+        .collect();
+    let mut faults = 0;
+    for (coding, encoded) in [
+        ("gzip", encode("gzip", &text)),
+        ("deflate", encode("raw", &text)),
+    ] {
+        for at in (0..encoded.len()).step_by(7) {
+            let mut bad = encoded.clone();
+            bad[at] ^= 0x5a;
+            let whole = decode(coding, &[&bad]);
+            faults += usize::from(whole.1.is_err());
+            let pieces: Vec<&[u8]> = bad.chunks(3).collect();
+            assert_eq!(whole, decode(coding, &pieces), "{coding} at {at}");
+        }
+    }
+    assert!(faults > 100, "{faults}");
+}
+
+#[test]
 fn what_follows_the_coded_data_is_left_out() {
     for coding in ["gzip", "deflate"] {
         let mut encoded = encode(coding, &text());
