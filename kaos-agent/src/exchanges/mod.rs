@@ -98,7 +98,8 @@ pub fn reading(headers: &HeaderMap) -> Reading {
         "application/x-www-form-urlencoded",
     ];
     let Some(content_type) = headers.get(CONTENT_TYPE) else {
-        return Reading::Nothing;
+        // The recipient decides what it is (RFC 9110 section 8.3), and most take JSON for JSON.
+        return Reading::Bytes;
     };
     // Parameters may follow (RFC 9110 section 8.3.1).
     let essence = content_type.as_bytes().split(|byte| *byte == b';').next();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::agents::Outgoing;
 use super::beside::Share;
-use super::cause::{Cause, CauseSource};
+use super::cause::{Call, Cause, CauseSource};
 use super::forwarding::Forwards;
 use super::join::{ClientEnd, JoinKey};
 use super::span::FinishedSpan;
@@ -13,7 +13,19 @@ use super::traces::{Above, SpanKey};
 use super::w3c::Carried;
 use super::{Begun, CAUSE_WAIT, Runs};
 use crate::capture::event::Pid;
+use crate::exchanges::exchange::{ExchangeId, Request};
 use crate::exchanges::meaning::Operation;
+use crate::time::Nanos;
+
+/// A call that waits for its cause, or for the calls before it.
+#[derive(Debug, Clone)]
+pub(super) struct Waiting {
+    pub(super) outgoing: Outgoing,
+    /// Its cause, where that is known already.
+    by: Option<ExchangeId>,
+    /// Until when.
+    pub(super) until: Nanos,
+}
 
 impl<Source: CauseSource> Runs<Source> {
     /// A request was sent, and what it asks for is known.
@@ -50,7 +62,7 @@ impl<Source: CauseSource> Runs<Source> {
                 Forwards::Of(served) if self.traces.may_hang_under(request.id, served) => {
                     forwards = true;
                     let outgoing = self.outgoing(begun, operation);
-                    self.put_call(outgoing, Above::Span(served.into()), out);
+                    self.caused_by(outgoing, served, out);
                 }
                 // The span that all of them hang under is the nearest that is certain.
                 Forwards::Of(_) | Forwards::OfSeveral => {
@@ -110,7 +122,9 @@ impl<Source: CauseSource> Runs<Source> {
     fn caused(&mut self, outgoing: Outgoing, cause: Cause, out: &mut Vec<FinishedSpan>) {
         let id = outgoing.id();
         let above = match cause {
-            Cause::Known(by) if self.traces.may_hang_under(id, by) => Above::Span(by.into()),
+            Cause::Known(by) if self.traces.may_hang_under(id, by) => {
+                return self.caused_by(outgoing, by, out);
+            }
             Cause::Known(_) | Cause::Unknown => {
                 self.traces.counters.causes_unknown += 1;
                 Above::Nothing
@@ -119,35 +133,98 @@ impl<Source: CauseSource> Runs<Source> {
                 self.traces.counters.calls_without_request += 1;
                 Above::Nothing
             }
-            Cause::NotYet => {
-                if !self.asking.contains_key(&id) {
-                    let until = self.now.saturating_add(CAUSE_WAIT);
-                    self.asking.insert(id, (outgoing, until));
-                }
-                if self.asking.len() > self.limits.waiting {
-                    self.give_up_oldest_call(out);
-                }
-                return;
-            }
+            Cause::NotYet => return self.wait(outgoing, None, out),
         };
         self.asking.remove(&id);
         self.put_call(outgoing, above, out);
     }
 
-    /// A request of this process is responded to, or over: what caused its calls may be known now.
-    pub(super) fn ask_again(&mut self, pid: Pid, out: &mut Vec<FinishedSpan>) {
-        let calls = self.asking.values().map(|(outgoing, _)| outgoing);
-        let calls = calls.filter(|outgoing| outgoing.call.actor.pid == pid);
-        for outgoing in calls.cloned().collect::<Vec<_>>() {
-            self.ask(outgoing, out);
+    /// Puts a call below what caused it, after the calls before it that may belong there too.
+    fn caused_by(&mut self, outgoing: Outgoing, by: ExchangeId, out: &mut Vec<FinishedSpan>) {
+        if self.agents.wants_order(by) && self.is_preceded(&outgoing, by) {
+            return self.wait(outgoing, Some(by), out);
+        }
+        self.asking.remove(&outgoing.id());
+        self.put_call(outgoing, Above::Span(by.into()), out);
+    }
+
+    /// An earlier call of the process, which may have been made for this request, still waits.
+    fn is_preceded(&self, outgoing: &Outgoing, by: ExchangeId) -> bool {
+        let (id, pid) = (outgoing.id(), outgoing.call.actor.pid);
+        let mut before = self.asking.iter().take_while(|(other, _)| **other != id);
+        before.any(|(_, waiting)| {
+            waiting.outgoing.call.actor.pid == pid && waiting.by.is_none_or(|other| other == by)
+        })
+    }
+
+    fn wait(&mut self, outgoing: Outgoing, by: Option<ExchangeId>, out: &mut Vec<FinishedSpan>) {
+        match self.asking.get_mut(&outgoing.id()) {
+            Some(waiting) => waiting.by = by,
+            None => {
+                let until = self.now.saturating_add(CAUSE_WAIT);
+                let waiting = Waiting {
+                    outgoing,
+                    by,
+                    until,
+                };
+                self.asking.insert(waiting.outgoing.id(), waiting);
+            }
+        }
+        if self.asking.len() > self.limits.waiting {
+            self.give_up_oldest_call(out);
         }
     }
 
-    /// Lets the call that has waited longest for its cause wait no longer.
-    pub(super) fn give_up_oldest_call(&mut self, out: &mut Vec<FinishedSpan>) {
-        if let Some((_, (outgoing, _))) = self.asking.pop_front() {
-            self.traces.counters.causes_given_up += 1;
-            self.put_call(outgoing, Above::Nothing, out);
+    /// A request of this process is responded to, or over: what caused its calls may be known now.
+    pub(super) fn ask_again(&mut self, pid: Pid, out: &mut Vec<FinishedSpan>) {
+        for Waiting { outgoing, by, .. } in self.waiting_in(pid) {
+            match by {
+                Some(by) => self.caused(outgoing, Cause::Known(by), out),
+                None => self.ask(outgoing, out),
+            }
         }
+    }
+
+    /// A request will not be responded to any more: calls that waited for that are known now, if they
+    /// ever are. To be said before the source of causes is shown its end.
+    pub(super) fn ask_at_last(&mut self, request: &Request, out: &mut Vec<FinishedSpan>) {
+        let pid = request.actor.pid;
+        let source = &self.source;
+        let is_its = |call: &Call| source.cause_at_last(call) == Cause::Known(request.id);
+        for begun in self.not_understood.values_mut() {
+            let call = &begun.request;
+            if begun.cause == Cause::NotYet && call.actor.pid == pid && is_its(&Call::of(call)) {
+                begun.cause = Cause::Known(request.id);
+            }
+        }
+        for Waiting { outgoing, by, .. } in self.waiting_in(pid) {
+            let is_its = match by {
+                Some(by) => by == request.id,
+                None => self.source.cause_at_last(&outgoing.call) == Cause::Known(request.id),
+            };
+            if is_its {
+                self.caused(outgoing, Cause::Known(request.id), out);
+            }
+        }
+    }
+
+    /// The calls of a process that wait, in order.
+    fn waiting_in(&self, pid: Pid) -> Vec<Waiting> {
+        let calls = self.asking.values();
+        let calls = calls.filter(|waiting| waiting.outgoing.call.actor.pid == pid);
+        calls.cloned().collect()
+    }
+
+    /// Lets the call that has waited longest for its cause, or for those before it, wait no longer.
+    pub(super) fn give_up_oldest_call(&mut self, out: &mut Vec<FinishedSpan>) {
+        let Some((_, Waiting { outgoing, by, .. })) = self.asking.pop_front() else {
+            return;
+        };
+        let by = by.filter(|by| self.traces.may_hang_under(outgoing.id(), *by));
+        let above = by.map_or(Above::Nothing, |by| Above::Span(by.into()));
+        if by.is_none() {
+            self.traces.counters.causes_given_up += 1;
+        }
+        self.put_call(outgoing, above, out);
     }
 }

@@ -59,6 +59,12 @@ pub trait CauseSource {
 
     /// What caused this call, as far as it is known now?
     fn cause(&self, call: &Call) -> Cause;
+
+    /// A request of the process ends without a response, so that nobody will say any more what was
+    /// done for it: what caused a call that waited for that? Asked before the end is shown.
+    fn cause_at_last(&self, call: &Call) -> Cause {
+        self.cause(call)
+    }
 }
 
 /// The source that needs nothing but the exchanges: a process that serves exactly one request

@@ -62,6 +62,7 @@ use crate::identity::service::Service;
 use crate::time::{Nanos, WallOffset};
 use agents::{Agents, Outgoing, Tracing};
 use beside::Beside;
+use calls::Waiting;
 use causality::Causality;
 use cause::{Call, Cause, CauseSource};
 use counters::RunCounters;
@@ -127,8 +128,8 @@ pub struct Runs<Source = Causality> {
     sessions: Sessions,
     /// Requests that wait until it is known what they ask for. Not more than stage 4 has open.
     not_understood: FxHashMap<ExchangeId, Begun>,
-    /// Calls that wait for their cause, and until when, in this order.
-    asking: LinkedHashMap<ExchangeId, (Outgoing, Nanos), FxBuildHasher>,
+    /// Calls that wait for their cause or for calls before them, in the order in which they began to.
+    asking: LinkedHashMap<ExchangeId, Waiting, FxBuildHasher>,
     clock: WallOffset,
     now: Nanos,
 }
@@ -198,6 +199,7 @@ impl<Source: CauseSource> Runs<Source> {
         out: &mut Vec<FinishedSpan>,
     ) {
         self.tick(time_of(&event), out);
+        self.will_observe(&event, out);
         self.source.observe(&event);
         match event {
             ExchangeEvent::Started(request) => self.started(request, services, out),
@@ -224,6 +226,20 @@ impl<Source: CauseSource> Runs<Source> {
         }
     }
 
+    /// Before the source of causes learns of an event.
+    fn will_observe(&mut self, event: &ExchangeEvent, out: &mut Vec<FinishedSpan>) {
+        match event {
+            ExchangeEvent::Responding { id, .. } => self.agents.answered(*id),
+            ExchangeEvent::Ended(exchange) if exchange.request.role == Role::Server => {
+                self.agents.answered(exchange.request.id);
+                if exchange.response.is_none() {
+                    self.ask_at_last(&exchange.request, out);
+                }
+            }
+            _ => {}
+        }
+    }
+
     /// Time goes by; appends the spans that have waited long enough. All events before `now` must
     /// have been pushed.
     pub fn tick(&mut self, now: Nanos, out: &mut Vec<FinishedSpan>) {
@@ -231,8 +247,8 @@ impl<Source: CauseSource> Runs<Source> {
         while let Some(server) = self.joins.give_up_expired(self.now) {
             self.put_without_client(server, out);
         }
-        while let Some((_, (_, until))) = self.asking.front()
-            && *until <= self.now
+        while let Some((_, waiting)) = self.asking.front()
+            && waiting.until <= self.now
         {
             self.give_up_oldest_call(out);
         }

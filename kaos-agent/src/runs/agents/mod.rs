@@ -81,6 +81,8 @@ struct Served {
     service: Arc<Service>,
     operation: Arc<Operation>,
     work: Work,
+    /// It is responded to, or over.
+    is_answered: bool,
 }
 
 /// What a process does for a request.
@@ -147,8 +149,25 @@ impl Agents {
             service,
             operation: Arc::clone(operation),
             work,
+            is_answered: false,
         };
         self.served.insert(id, served);
+    }
+
+    /// A served request is responded to, or over.
+    pub fn answered(&mut self, id: ExchangeId) {
+        if let Some(served) = self.served.get_mut(&id) {
+            served.is_answered = true;
+        }
+    }
+
+    /// The calls for this served request are to be told in their order, as they are steps, and all of
+    /// them are known only when it is responded to.
+    #[must_use]
+    pub fn wants_order(&self, by: ExchangeId) -> bool {
+        self.served.get(&by).is_some_and(|served| {
+            !served.is_answered && !matches!(served.work, Work::Completion(_))
+        })
     }
 
     /// A call was caused by this served request: gives it its place.
@@ -364,7 +383,7 @@ impl Agents {
     ) {
         match held {
             Some(Subject::Exchange(exchange)) => self.call_ended(exchange, by, tracing),
-            Some(Subject::ConnectFailure(failure)) => self.call_failed(failure, kind, by),
+            Some(Subject::ConnectFailure(failure)) => self.call_failed(failure, kind, by, tracing),
             _ => {
                 self.calls.insert(outgoing.id(), by);
             }
@@ -382,9 +401,15 @@ impl Agents {
         }
     }
 
-    fn call_failed(&mut self, failure: &ConnectFailure, kind: &Kind, by: ExchangeId) {
+    fn call_failed(
+        &mut self,
+        failure: &ConnectFailure,
+        kind: &Kind,
+        by: ExchangeId,
+        tracing: &mut Tracing<'_>,
+    ) {
         match self.served.get_mut(&by).map(|served| &mut served.work) {
-            Some(Work::Run(run)) => run.connect_failed(failure, kind),
+            Some(Work::Run(run)) => run.connect_failed(failure, kind, tracing),
             Some(Work::Completion(upstream)) if upstream.latest == Some(failure.id) => {
                 upstream.has_failed = true;
             }

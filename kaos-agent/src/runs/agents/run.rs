@@ -1,5 +1,6 @@
 //! One run of an agent: its loop, its steps, and what is done in them.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::asked::Asked;
@@ -24,24 +25,38 @@ const RETRY_COUNT: &str = "x-stainless-retry-count";
 /// Failed attempts to reach a server of tools that are kept of one step.
 const MAX_ATTEMPTS: usize = 64;
 
-/// A run that goes on, or is over but for what is done late.
+/// Steps of one run that are remembered after their end, for calls whose cause becomes known late.
+/// Runs have a handful; of one with more the oldest are forgotten.
+const MAX_PAST: usize = 32;
+
+/// A run that goes on, or is over but for what becomes known late.
 #[derive(Debug)]
 pub struct Run {
     key: SpanKey,
     served: ExchangeId,
     service: Arc<Service>,
     steps: u32,
-    step: Option<OpenStep>,
+    step: Option<StepOfRun>,
+    /// Steps that are over, in order.
+    past: VecDeque<StepOfRun>,
     tools: Tools,
     is_placed: bool,
-    is_over: bool,
+    over: Option<Over>,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+struct Over {
+    at: Nanos,
+    verdict: Verdict,
 }
 
 #[derive(Debug)]
-struct OpenStep {
+struct StepOfRun {
     key: SpanKey,
     number: u32,
     began: Nanos,
+    ended: Option<Nanos>,
     /// The model call that counts: the last attempt.
     model: ExchangeId,
     /// What became of it; open while it goes on.
@@ -62,54 +77,53 @@ impl Run {
             service: Arc::clone(service),
             steps: 0,
             step: None,
+            past: VecDeque::new(),
             tools: Tools::default(),
             is_placed: false,
-            is_over: false,
+            over: None,
         }
     }
 
     /// The agent makes a call for it.
     pub fn call(&mut self, outgoing: &Outgoing, kind: Kind, tracing: &mut Tracing<'_>) {
-        let id = outgoing.id();
+        let (id, at) = (outgoing.id(), outgoing.at());
         self.place(tracing);
         match kind {
             Kind::Model => self.model_call(outgoing, tracing),
             Kind::OtherModel => {
                 let part = Part::Model(ModelPart::default());
-                tracing.put_as(id, part, self.above());
+                tracing.put_as(id, part, self.above(at));
             }
             Kind::Tool { name } => {
-                let call_id = self
-                    .step
-                    .as_mut()
-                    .and_then(|step| step.asked.tool_seen(&name));
+                let step = self.step_at(at);
+                let since = step.as_ref().map_or(Nanos::MAX, |step| step.began);
+                let call_id = step.and_then(|step| step.asked.tool_seen(&name));
                 let request = outgoing.request.as_deref();
                 let call = ToolCall {
                     tool: name,
                     call_id,
                     server: request.and_then(|request| tool_server(request, &self.service.agent)),
                 };
-                let since = self.step.as_ref().map_or(Nanos::MAX, |step| step.began);
-                let above = Above::Span(self.above());
+                let above = Above::Span(self.above(at));
                 self.tools
                     .call(outgoing, call, &self.service, above, since, tracing);
             }
             Kind::Session(part) => {
-                let above = self.above();
+                let above = self.above(at);
                 self.tools
                     .session(outgoing, part, &self.service, above, tracing);
             }
             Kind::Delegation { target } => {
-                let asked = self.step.as_mut().map(|step| &mut step.asked);
+                let asked = self.step_at(at).map(|step| &mut step.asked);
                 let target = target
                     .or_else(|| asked.as_ref()?.only_peer().map(str::to_owned))
                     .unwrap_or_else(|| outgoing.name_by_host());
                 if let Some(asked) = asked {
                     asked.delegation_seen(&target);
                 }
-                tracing.put_as(id, Part::Delegation { target }, self.above());
+                tracing.put_as(id, Part::Delegation { target }, self.above(at));
             }
-            Kind::ToolsUnreached | Kind::Plain => tracing.put(id, Above::Span(self.above())),
+            Kind::ToolsUnreached | Kind::Plain => tracing.put(id, Above::Span(self.above(at))),
         }
     }
 
@@ -127,12 +141,17 @@ impl Run {
             return;
         }
         if let Some(attempt) = self.tools.ended(exchange, tracing) {
-            self.attempt_failed(attempt);
+            self.attempt_failed(attempt, tracing);
         }
     }
 
     /// A connection for one of its calls was not made.
-    pub fn connect_failed(&mut self, failure: &ConnectFailure, kind: &Kind) {
+    pub fn connect_failed(
+        &mut self,
+        failure: &ConnectFailure,
+        kind: &Kind,
+        tracing: &mut Tracing<'_>,
+    ) {
         let verdict = Verdict::failed_with_errno(failure.errno);
         match kind {
             Kind::Model => {
@@ -142,13 +161,16 @@ impl Run {
                     step.verdict = verdict;
                 }
             }
-            Kind::ToolsUnreached => self.attempt_failed(FailedAttempt {
-                began: failure.at,
-                ended: failure.failed_at,
-                verdict,
-                server: self.server_at(failure.endpoints),
-                address: remote(failure.endpoints),
-            }),
+            Kind::ToolsUnreached => {
+                let attempt = FailedAttempt {
+                    began: failure.at,
+                    ended: failure.failed_at,
+                    verdict,
+                    server: self.server_at(failure.endpoints),
+                    address: remote(failure.endpoints),
+                };
+                self.attempt_failed(attempt, tracing);
+            }
             _ => {}
         }
     }
@@ -158,7 +180,10 @@ impl Run {
         self.place(tracing);
         let verdict = Verdict::of_run(exchange);
         self.close_step(exchange.ended_at, &[], &verdict, tracing);
-        self.is_over = true;
+        self.over = Some(Over {
+            at: exchange.ended_at,
+            verdict: verdict.clone(),
+        });
         let told = Loop {
             exchange: Arc::clone(exchange),
             verdict,
@@ -188,25 +213,33 @@ impl Run {
 
     /// Nothing more will be told of it. What is not over is lost, as its request is.
     pub fn forget(mut self, tracing: &mut Tracing<'_>) {
+        match self.over.take() {
+            // A step that became known after the end of the run.
+            Some(Over { at, verdict }) => self.close_step(at, &[], &verdict, tracing),
+            None => {
+                if let Some(step) = &self.step {
+                    tracing.traces.give_up(step.key);
+                }
+                tracing.traces.give_up(self.key);
+            }
+        }
         self.tools.finish(tracing);
-        if let Some(step) = self.step {
-            tracing.traces.give_up(step.key);
-        }
-        if !self.is_over {
-            tracing.traces.give_up(self.key);
-        }
     }
 
     fn model_call(&mut self, outgoing: &Outgoing, tracing: &mut Tracing<'_>) {
-        let id = outgoing.id();
+        let (id, at) = (outgoing.id(), outgoing.at());
         let messages = outgoing.model().map(|model| model.messages);
         let mut part = ModelPart {
             in_agent: true,
             resends: 0,
             configured_model: self.service.agent.model.clone(),
         };
-        if self.is_over {
-            return tracing.put_as(id, Part::Model(part), self.key);
+        let latest = self.step.as_ref().or(self.past.back());
+        let is_past = latest.is_some_and(|step| at < step.began)
+            || self.over.as_ref().is_some_and(|over| over.at < at);
+        if is_past {
+            // The steps have their numbers already.
+            return tracing.put_as(id, Part::Model(part), self.above(at));
         }
         match self.step.as_mut() {
             Some(step) if step.is_tried_again(outgoing, messages) => {
@@ -220,21 +253,22 @@ impl Run {
                 let results = outgoing
                     .model()
                     .map_or(&[][..], |model| &model.tool_results);
-                self.close_step(outgoing.at(), results, &Verdict::Open, tracing);
+                self.close_step(at, results, &Verdict::Open, tracing);
                 self.open_step(outgoing, messages, tracing);
             }
         }
-        tracing.put_as(id, Part::Model(part), self.above());
+        tracing.put_as(id, Part::Model(part), self.above(at));
     }
 
     fn open_step(&mut self, outgoing: &Outgoing, messages: Option<u64>, tracing: &mut Tracing<'_>) {
         let key = tracing.make(&self.service);
         tracing.put(key, Above::Span(self.key));
         self.steps = self.steps.saturating_add(1);
-        self.step = Some(OpenStep {
+        self.step = Some(StepOfRun {
             key,
             number: self.steps,
             began: outgoing.at(),
+            ended: None,
             model: outgoing.id(),
             verdict: Verdict::Open,
             messages,
@@ -260,22 +294,28 @@ impl Run {
         let verdict = match (&step.verdict, run) {
             // The run broke off while the model was asked.
             (Verdict::Open, Verdict::Failed { .. }) => run.clone(),
-            _ => step.verdict,
+            _ => step.verdict.clone(),
         };
+        let ended = at.max(step.began);
         let told = Step {
             number: step.number,
             began: step.began,
-            ended: at.max(step.began),
+            ended,
             verdict,
             local_tools,
         };
         tracing.end(step.key, Subject::Step(Box::new(told)));
+        step.ended = Some(ended);
+        if self.past.len() == MAX_PAST {
+            self.past.pop_front();
+        }
+        self.past.push_back(step);
     }
 
     /// Tells what became of the calls that the model asked for and nobody saw.
     fn settle_asked(
         &self,
-        step: &mut OpenStep,
+        step: &mut StepOfRun,
         results: &[ToolResult],
         tracing: &mut Tracing<'_>,
     ) -> Vec<LocalTool> {
@@ -288,8 +328,9 @@ impl Run {
     }
 
     /// A server of tools was tried again and again: one attempt, which lasted until now.
-    fn attempt_failed(&mut self, attempt: FailedAttempt) {
-        let Some(step) = self.step.as_mut() else {
+    fn attempt_failed(&mut self, attempt: FailedAttempt, tracing: &mut Tracing<'_>) {
+        let service = Arc::clone(&self.service);
+        let Some(step) = self.step_at(attempt.began) else {
             return;
         };
         let attempts = &mut step.attempts;
@@ -299,7 +340,15 @@ impl Run {
                 attempts[index].ended = attempt.ended;
                 attempts[index].verdict = attempt.verdict;
             }
-            None if attempts.len() < MAX_ATTEMPTS => attempts.push(attempt),
+            None if attempts.len() < MAX_ATTEMPTS => {
+                if step.ended.is_some() {
+                    // What the step's other attempts were for was told at its end.
+                    for tool in step.asked.take_unreached(1, &[]) {
+                        tell_unreached(&tool, &attempt, &service, step.key, tracing);
+                    }
+                }
+                step.attempts.push(attempt);
+            }
             None => {}
         }
     }
@@ -311,13 +360,20 @@ impl Run {
         server.map(|(name, _)| name.clone())
     }
 
-    /// What a call hangs under that is made now.
-    fn above(&self) -> SpanKey {
-        self.step.as_ref().map_or(self.key, |step| step.key)
+    /// What a call hangs under that was made then.
+    fn above(&mut self, at: Nanos) -> SpanKey {
+        let of_run = self.key;
+        self.step_at(at).map_or(of_run, |step| step.key)
+    }
+
+    /// The step that went on then: not always the latest, as a cause may become known late.
+    fn step_at(&mut self, at: Nanos) -> Option<&mut StepOfRun> {
+        let mut latest_first = self.step.iter_mut().chain(self.past.iter_mut().rev());
+        latest_first.find(|step| step.began <= at && step.ended.is_none_or(|ended| at <= ended))
     }
 }
 
-impl OpenStep {
+impl StepOfRun {
     /// Is this the same question to the model once more, after it failed? The client may say so, or
     /// nothing was added to the conversation.
     fn is_tried_again(&self, outgoing: &Outgoing, messages: Option<u64>) -> bool {

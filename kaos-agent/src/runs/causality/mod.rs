@@ -12,9 +12,10 @@
 //! - from the requests before it: where those of its connection were served.
 //!
 //! A call belongs to the request of the nearest such place above it. What nothing leads to is
-//! unknown and never guessed; while somebody may still respond it waits. Where it is not known what
-//! ran (other runtimes, processes that cannot be followed) the call belongs to the one request in
-//! flight, as [`OneInFlight`] has it.
+//! unknown and never guessed; while somebody may still respond it waits. Where nobody does, since the
+//! process is killed or the client leaves, and where it is not known what ran (other runtimes,
+//! processes that cannot be followed), the call belongs to the one request in flight, as
+//! [`OneInFlight`] has it.
 //!
 //! Bounded by [`MOST_CONTEXTS`], [`MOST_CALLS`], [`MOST_CONNECTIONS`] and [`MOST_PLACES`]; what is
 //! forgotten becomes unknown.
@@ -253,6 +254,14 @@ impl CauseSource for Causality {
             Found::After(_) | Found::Several => Cause::Unknown,
             Found::Nothing if process.serves_at(call.at, call.key) => Cause::Unknown,
             Found::Nothing => Cause::Nothing,
+        }
+    }
+
+    /// The one request that was in flight, if there was one only.
+    fn cause_at_last(&self, call: &Call) -> Cause {
+        match self.cause(call) {
+            Cause::NotYet => self.otherwise.cause(call),
+            known => known,
         }
     }
 }

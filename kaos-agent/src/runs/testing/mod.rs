@@ -1,5 +1,6 @@
 //! Builders of exchanges, and a language for tests: see [`script`].
 
+pub mod late;
 pub mod meanings;
 pub mod script;
 

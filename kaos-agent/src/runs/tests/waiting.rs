@@ -58,29 +58,12 @@ mod meanings_that_come_later {
 }
 
 mod causes_that_come_later {
-    use crate::exchanges::exchange::{ExchangeEvent, ExchangeId};
-    use crate::runs::cause::{Call, Cause, CauseSource};
+    use crate::runs::testing::late::AfterResponses;
     use crate::runs::testing::script::{Outcome, run_with};
     use crate::runs::{CAUSE_WAIT, Limits};
 
-    /// Knows that calls belong to the request that was responded to first.
-    #[derive(Default)]
-    struct FirstResponse(Option<ExchangeId>);
-
-    impl CauseSource for FirstResponse {
-        fn observe(&mut self, event: &ExchangeEvent) {
-            if let ExchangeEvent::Responding { id, .. } = event {
-                self.0.get_or_insert(*id);
-            }
-        }
-
-        fn cause(&self, _: &Call) -> Cause {
-            self.0.map_or(Cause::NotYet, Cause::Known)
-        }
-    }
-
     fn run_later(script: &str) -> Outcome {
-        run_with(script, Limits::default(), FirstResponse::default())
+        run_with(script, Limits::default(), AfterResponses::of(1))
     }
 
     #[test]
@@ -126,7 +109,7 @@ mod causes_that_come_later {
         };
         let script = "serve s P; call c P; call d P; call e P; respond s; \
             end c; end d; end e; end s; wait 100";
-        let outcome = run_with(script, limits, FirstResponse::default());
+        let outcome = run_with(script, limits, AfterResponses::of(1));
         assert_eq!(outcome.lines, ["s #s:-", "c #c:-", "d #s:s", "e #s:s"]);
         assert_eq!(outcome.counters.causes_given_up, 1);
     }

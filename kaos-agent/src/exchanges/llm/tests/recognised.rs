@@ -114,6 +114,20 @@ fn other_methods_and_content_types() {
 }
 
 #[test]
+fn a_body_without_content_type_may_be_a_call() {
+    let body = r#"{"model":"m","messages":[{"role":"user","content":"hi"}]}"#;
+    let length = body.len();
+    let wire = Wire::new(1)
+        .received(format!(
+            "POST {CHAT} HTTP/1.1\r\nContent-Length: {length}\r\n\r\n{body}"
+        ))
+        .sent("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    let exchange = exchange(&wire.events);
+    let request = request_of(&exchange).expect("a call");
+    assert_eq!((request.model.as_deref(), request.messages), (Some("m"), 1));
+}
+
+#[test]
 fn the_session_of_the_head_wins() {
     let body = r#"{"messages":[],"session_id":"body"}"#;
     let length = body.len();

@@ -1,6 +1,7 @@
 //! Runs of agents.
 
 mod calls;
+mod late;
 
 use crate::runs::testing::script::{Outcome, run};
 

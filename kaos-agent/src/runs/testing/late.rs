@@ -1,0 +1,41 @@
+//! A source of causes that knows late.
+
+use crate::exchanges::exchange::{ExchangeEvent, ExchangeId};
+use crate::runs::cause::{Call, Cause, CauseSource, OneInFlight};
+
+/// Knows only after so many responses that all calls belong to the request that was responded to
+/// first. At last it says what one request in flight says.
+#[derive(Default)]
+pub struct AfterResponses {
+    missing: usize,
+    first: Option<ExchangeId>,
+    otherwise: OneInFlight,
+}
+
+impl AfterResponses {
+    pub fn of(responses: usize) -> Self {
+        Self {
+            missing: responses,
+            ..Self::default()
+        }
+    }
+}
+
+impl CauseSource for AfterResponses {
+    fn observe(&mut self, event: &ExchangeEvent) {
+        self.otherwise.observe(event);
+        if let ExchangeEvent::Responding { id, .. } = event {
+            self.missing = self.missing.saturating_sub(1);
+            self.first.get_or_insert(*id);
+        }
+    }
+
+    fn cause(&self, _: &Call) -> Cause {
+        let first = self.first.filter(|_| self.missing == 0);
+        first.map_or(Cause::NotYet, Cause::Known)
+    }
+
+    fn cause_at_last(&self, call: &Call) -> Cause {
+        self.otherwise.cause(call)
+    }
+}
