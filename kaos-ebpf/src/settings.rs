@@ -218,8 +218,7 @@ pub mod defaults {
     pub const PROCESSES: u32 = 32_768;
     /// Cgroups followed at a time.
     pub const CGROUPS: u32 = 8_192;
-    /// Threads that are inside of a TLS function at a time, the least recently entered one goes
-    /// first.
+    /// Threads that use a TLS library at a time; calls of more are not seen, and are counted.
     pub const TLS_CALLS: u32 = 4_096;
     /// Listening ports that can be selected.
     pub const PORTS: u32 = 1_024;

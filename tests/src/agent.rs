@@ -25,6 +25,31 @@ impl Agent {
         Self::start_by(Command::new(executable()), arguments)
     }
 
+    /// The same, and it says in its log what it attaches to: see [`wait_until_probed`].
+    ///
+    /// # Panics
+    /// It does not get ready.
+    ///
+    /// [`wait_until_probed`]: Self::wait_until_probed
+    #[must_use]
+    pub fn start_verbose(arguments: &[&str]) -> Self {
+        let mut command = Command::new(executable());
+        command.env("LOG_LEVEL", "DEBUG");
+        Self::start_by(command, arguments)
+    }
+
+    /// Waits until what is read and written through a TLS library, a file with this in its path, is
+    /// seen.
+    ///
+    /// # Panics
+    /// It is not, or the agent was not started as a verbose one.
+    pub fn wait_until_probed(&self, library: &str) {
+        self.process.wait_for_line("that TLS is seen", |line| {
+            line.split_once("tls_return is attached to ")
+                .is_some_and(|(_, path)| path.contains(library))
+        });
+    }
+
     /// Starts it with exactly the capabilities that it is documented to need.
     ///
     /// # Panics

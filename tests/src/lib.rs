@@ -9,6 +9,7 @@ pub mod bench;
 pub mod causes;
 pub mod chat;
 pub mod connection;
+pub mod nginx;
 pub mod process;
 pub mod received;
 pub mod receiver;

@@ -70,34 +70,8 @@ fn go() {
     is_told(Need::Go, |workloads| workloads.go_server("server"));
 }
 
-/// nginx sends files by `sendfile`, whose bytes nobody can see, and speaks HTTP/1.0 to upstreams.
 #[test]
 #[ignore = "kernel: real workloads, needs root"]
 fn nginx() {
-    if lacks(&[Need::Program("nginx"), Need::Program("curl"), Need::Python]) {
-        return;
-    }
-    let receiver = Receiver::start();
-    let workloads = Workloads::of(&receiver);
-    let upstream = workloads.python_server("upstream", "h11");
-    let file = vec![b'x'; 300_000];
-    let nginx = workloads.nginx("nginx", &upstream, &[("file-1", &file)]);
-    let agent = Agent::watch(&[&nginx.process, &upstream.process], &[]);
-
-    let paths = ["/file-1", "/status/404/2", "/proxy/stream/3"];
-    let urls = paths.map(|path| nginx.url(path));
-    let seen = workloads.curl("not watched", &[], &urls);
-    receiver.wait_for("five spans", |spans| spans.len() >= 5);
-    agent.stop();
-
-    let spans = receiver.received().spans;
-    assert_eq!(told(&spans, "nginx", "SERVER"), seen);
-    assert_eq!(
-        render(&spans),
-        "nginx SERVER GET /file-1 200\n\
-         nginx SERVER GET /proxy/stream/3 200\n  \
-           nginx CLIENT GET /stream/3 200\n    \
-             upstream SERVER GET /stream/3 200\n\
-         nginx SERVER GET /status/404/2 404\n"
-    );
+    kaos_tests::nginx::is_told(None);
 }

@@ -18,15 +18,17 @@ struct Told {
 fn run(
     workloads: Workloads<'_>,
     receiver: &Receiver,
+    library: &str,
     start: &impl Fn(&Workloads<'_>) -> Server,
-    get: &impl Fn(&Workloads<'_>, &[String]) -> Vec<String>,
+    get: &impl Fn(&Workloads<'_>, &Agent, &[String]) -> Vec<String>,
 ) -> Told {
     // Processes that start while the agent runs: their libraries are found as they are mapped.
-    let agent = Agent::start(&["--pid", &std::process::id().to_string()]);
+    let agent = Agent::start_verbose(&["--pid", &std::process::id().to_string()]);
     let server = start(&workloads);
+    agent.wait_until_probed(library);
     let paths = ["/echo/1", "/status/404/2", "/stream/3"];
     let urls = paths.map(|path| server.url(path));
-    let seen = get(&workloads, &urls);
+    let seen = get(&workloads, &agent, &urls);
     receiver.wait_for("all spans", |spans| spans.len() >= 2 * seen.len());
     let stats = agent.stop();
     let spans = receiver.received().spans;
@@ -56,21 +58,22 @@ fn comparable(spans: &[Span]) -> Vec<(String, BTreeMap<String, String>)> {
     all
 }
 
-/// Runs both, in plain text and over TLS.
+/// Runs both, in plain text and over TLS. The server has its TLS library in a file of this name.
 fn are_told_alike(
     needs: &[Need],
+    library: &str,
     start: impl Fn(&Workloads<'_>) -> Server,
-    get: impl Fn(&Workloads<'_>, &[String]) -> Vec<String>,
+    get: impl Fn(&Workloads<'_>, &Agent, &[String]) -> Vec<String>,
 ) {
     if lacks(needs) {
         return;
     }
     let receiver = Receiver::start();
-    let plain = run(Workloads::of(&receiver), &receiver, &start, &get);
+    let plain = run(Workloads::of(&receiver), &receiver, library, &start, &get);
     let receiver = Receiver::start();
     let certificate = Certificate::new();
     let workloads = Workloads::of(&receiver).over(&certificate);
-    let encrypted = run(workloads, &receiver, &start, &get);
+    let encrypted = run(workloads, &receiver, library, &start, &get);
 
     assert_eq!(render(&encrypted.spans), render(&plain.spans));
     assert_eq!(comparable(&encrypted.spans), comparable(&plain.spans));
@@ -85,8 +88,10 @@ fn are_told_alike(
     assert_eq!(encrypted.stats["kernel.lost.tls_calls"], 0);
 }
 
-fn python_client(library: &'static str) -> impl Fn(&Workloads<'_>, &[String]) -> Vec<String> {
-    move |workloads, urls| workloads.python_client("client", library, urls).succeed()
+fn python_client(
+    library: &'static str,
+) -> impl Fn(&Workloads<'_>, &Agent, &[String]) -> Vec<String> {
+    move |workloads, _, urls| workloads.python_client("client", library, urls).succeed()
 }
 
 fn python_server(kind: &'static str) -> impl Fn(&Workloads<'_>) -> Server {
@@ -98,6 +103,7 @@ fn python_server(kind: &'static str) -> impl Fn(&Workloads<'_>) -> Server {
 fn httpx_and_uvicorn() {
     are_told_alike(
         &[Need::Python],
+        "libssl",
         python_server("h11"),
         python_client("httpx"),
     );
@@ -108,6 +114,7 @@ fn httpx_and_uvicorn() {
 fn requests_and_uvicorn_on_uvloop() {
     are_told_alike(
         &[Need::Python],
+        "libssl",
         python_server("httptools"),
         python_client("requests"),
     );
@@ -118,41 +125,43 @@ fn requests_and_uvicorn_on_uvloop() {
 fn aiohttp_and_aiohttp() {
     are_told_alike(
         &[Need::Python],
+        "libssl",
         python_server("aiohttp"),
         python_client("aiohttp"),
     );
 }
 
+/// Node has OpenSSL inside of its executable.
+#[test]
+#[ignore = "kernel: real workloads, needs root"]
+fn node_and_node() {
+    are_told_alike(
+        &[Need::Program("node")],
+        "/node",
+        |workloads| workloads.node_server("server"),
+        |workloads, _, urls| workloads.node_client("client", urls).succeed(),
+    );
+}
+
+#[test]
+#[ignore = "kernel: real workloads, needs root"]
+fn curl_and_node() {
+    are_told_alike(
+        &[Need::Program("node"), Need::Program("curl")],
+        "/node",
+        |workloads| workloads.node_server("server"),
+        |workloads, agent, urls| {
+            workloads.curl_after("client", urls, || agent.wait_until_probed("libssl"))
+        },
+    );
+}
+
+/// nginx encrypts what it serves, and what it asks its upstream.
+/// nginx encrypts what it serves, and what it asks its upstream.
 #[test]
 #[ignore = "kernel: real workloads, needs root"]
 fn nginx() {
-    if lacks(&[Need::Program("nginx"), Need::Program("curl"), Need::Python]) {
-        return;
-    }
-    let receiver = Receiver::start();
-    let certificate = Certificate::new();
-    let workloads = Workloads::of(&receiver).over(&certificate);
-    let upstream = workloads.python_server("upstream", "h11");
-    let file = vec![b'x'; 300_000];
-    let nginx = workloads.nginx("nginx", &upstream, &[("file-1", &file)]);
-    let agent = Agent::watch(&[&nginx.process, &upstream.process], &[]);
-
-    let paths = ["/file-1", "/status/404/2", "/proxy/stream/3"];
-    let urls = paths.map(|path| nginx.url(path));
-    let seen = workloads.curl("not watched", &[], &urls);
-    receiver.wait_for("five spans", |spans| spans.len() >= 5);
-    agent.stop();
-
-    let spans = receiver.received().spans;
-    assert_eq!(told(&spans, "nginx", "SERVER"), seen);
-    assert_eq!(
-        render(&spans),
-        "nginx SERVER GET /file-1 200\n\
-         nginx SERVER GET /proxy/stream/3 200\n  \
-           nginx CLIENT GET /stream/3 200\n    \
-             upstream SERVER GET /stream/3 200\n\
-         nginx SERVER GET /status/404/2 404\n"
-    );
+    kaos_tests::nginx::is_told(Some(&Certificate::new()));
 }
 
 /// A probe hits in every process that uses its file.

@@ -6,3 +6,4 @@ mod operations;
 mod pods;
 mod selection;
 mod support;
+mod tls;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -23,12 +24,21 @@ pub struct Python {
 
 impl Python {
     pub fn start() -> Self {
+        Self::spawn(&mut Command::new("python3"))
+    }
+
+    /// With one more variable in its environment.
+    pub fn start_with(name: &str, value: &Path) -> Self {
+        Self::spawn(Command::new("python3").env(name, value))
+    }
+
+    fn spawn(command: &mut Command) -> Self {
         let program = "import sys, os, socket, struct, threading, errno\n\
                        print('ready', flush=True)\n\
                        for line in sys.stdin:\n\
                        \x20   exec(line)\n\
                        \x20   print('done', flush=True)\n";
-        let mut child = Command::new("python3")
+        let mut child = command
             .args(["-u", "-c", program])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -79,6 +89,39 @@ impl Drop for Python {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// A program that waits for the end of its input, does its work, and says one word.
+pub struct Liar(Child);
+
+impl Liar {
+    pub fn start(program: &Path) -> Self {
+        let child = Command::new(program)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn();
+        Self(child.expect("it starts"))
+    }
+
+    pub fn pid(&self) -> Pid {
+        self.0.id()
+    }
+
+    /// Lets it go on; what it says.
+    pub fn run(&mut self) -> String {
+        drop(self.0.stdin.take());
+        let output = self.0.stdout.take().expect("it is piped");
+        let said = std::io::read_to_string(output).expect("it says text");
+        assert!(self.0.wait().expect("it ends").success());
+        said.trim_end().to_owned()
+    }
+}
+
+impl Drop for Liar {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

@@ -48,7 +48,7 @@ pub static MUTED: LruHashMap<u64, u8> = LruHashMap::with_max_entries(defaults::C
 pub static TLS_CONNECTIONS: LruHashMap<TlsKey, Connection> =
     LruHashMap::with_max_entries(defaults::CONNECTIONS, 0);
 
-/// Calls of TLS functions by thread.
+/// By thread: the call of a TLS function that it is in, or was.
 #[map]
 pub static TLS_CALLS: HashMap<u32, Call> = HashMap::with_max_entries(defaults::TLS_CALLS, 0);
 

@@ -133,6 +133,7 @@ fn step(sink: &Sink, server: &Server, rate: Option<f64>, time: Duration) -> Step
 fn load(server: &Server, rate: Option<f64>, time: Duration) -> Outcome {
     Load {
         port: server.port,
+        tls: server.tls.as_deref(),
         path: "/",
         connections: CONNECTIONS,
         rate,

@@ -16,12 +16,15 @@ use tokio::task::JoinSet;
 
 use super::http1::Incoming;
 use super::statistics::quantile;
+use super::tls::{Stream, Tls};
 
 /// How a server is loaded.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Load<'a> {
     /// Port on 127.0.0.1.
     pub port: u16,
+    /// Over TLS, if so.
+    pub tls: Option<&'a Tls>,
     /// Path that is asked for.
     pub path: &'a str,
     /// Connections that are used at once.
@@ -100,6 +103,10 @@ impl Load<'_> {
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
             let stream = TcpStream::connect(address).await?;
             stream.set_nodelay(true)?;
+            let stream: Box<dyn Stream> = match self.tls {
+                Some(tls) => tls.connect(stream).await?,
+                None => Box::new(stream),
+            };
             streams.push(stream);
         }
         let begin = Instant::now();
@@ -128,7 +135,7 @@ impl Load<'_> {
 
 /// Sends requests over one connection as the schedule says; the latencies in µs.
 async fn repeat(
-    mut stream: TcpStream,
+    mut stream: Box<dyn Stream>,
     request: Arc<[u8]>,
     schedule: Arc<Schedule>,
 ) -> io::Result<Vec<f64>> {
@@ -144,6 +151,7 @@ async fn repeat(
             due
         };
         stream.write_all(&request).await?;
+        stream.flush().await?;
         if !incoming.next_message(&mut stream).await? {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }

@@ -31,21 +31,20 @@ pub struct Effort {
 }
 
 /// What one window gave.
-struct Window {
-    cpu_us_per_end: f64,
-    cpu_of_agent_us_per_end: f64,
+pub(super) struct Window {
+    pub(super) cpu_us_per_end: f64,
+    pub(super) cpu_of_agent_us_per_end: f64,
     rps: f64,
     p50_us: f64,
     p99_us: f64,
     rss_mb: f64,
     seen: Ends,
-    missing: u64,
+    pub(super) missing: u64,
 }
 
-struct Bench {
+/// How windows are measured.
+pub(super) struct Bench {
     sink: Sink,
-    bare: Server,
-    sdk: Server,
     rate: f64,
     window: Duration,
 }
@@ -53,20 +52,14 @@ struct Bench {
 /// Measures, and prints what it finds.
 pub fn run(effort: Effort) -> Overhead {
     let sink = Sink::start();
-    let upstream = Upstream::start();
-    let bare = fastapi(&sink, &upstream);
-    let sdk = fastapi_with_sdk(&sink, &upstream);
+    let upstream = Upstream::start(None);
+    let server = fastapi(&sink, &upstream);
+    let with_sdk = fastapi_with_sdk(&sink, &upstream);
     // Also warms them up.
-    let capacity = load(&bare, effort.window, None).rate();
-    let warm_up = load(&sdk, effort.window, None);
+    let capacity = load(&server, effort.window, None).rate();
+    let warm_up = load(&with_sdk, effort.window, None);
     sink.wait_for(warm_up.requests * ENDS_PER_REQUEST, PATIENCE);
-    let bench = Bench {
-        sink,
-        bare,
-        sdk,
-        rate: capacity * SHARE_OF_CAPACITY,
-        window: effort.window,
-    };
+    let bench = Bench::new(sink, capacity, effort);
     println!(
         "overhead: FastAPI and httpx, {ENDS_PER_REQUEST} ends of exchanges per request, {} rounds \
          of {:?} at {:.0} requests/s and {:?} flat out",
@@ -75,27 +68,39 @@ pub fn run(effort: Effort) -> Overhead {
 
     let (mut bare, mut agent, mut sdk) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..effort.rounds {
-        bare.push(bench.bare());
-        agent.push(bench.agent());
-        sdk.push(bench.sdk());
-        agent.push(bench.agent());
-        bare.push(bench.bare());
+        bare.push(bench.bare(&server));
+        agent.push(bench.agent(&server));
+        sdk.push(bench.window(&with_sdk, None, ENDS_PER_REQUEST));
+        agent.push(bench.agent(&server));
+        bare.push(bench.bare(&server));
     }
     report(&bare, &agent, &sdk)
 }
 
 impl Bench {
-    fn bare(&self) -> Window {
-        self.window(&self.bare, None, 0)
+    /// A fixed rate from what the service can do.
+    pub(super) fn new(sink: Sink, capacity: f64, effort: Effort) -> Self {
+        Self {
+            sink,
+            rate: capacity * SHARE_OF_CAPACITY,
+            window: effort.window,
+        }
     }
 
-    fn sdk(&self) -> Window {
-        self.window(&self.sdk, None, ENDS_PER_REQUEST)
+    /// Requests per second at the fixed rate.
+    pub(super) fn rate(&self) -> f64 {
+        self.rate
     }
 
-    fn agent(&self) -> Window {
-        let agent = Agent::watch(&[&self.bare.process], &[]);
-        let window = self.window(&self.bare, Some(&agent), ENDS_PER_REQUEST);
+    /// A window without telemetry.
+    pub(super) fn bare(&self, server: &Server) -> Window {
+        self.window(server, None, 0)
+    }
+
+    /// A window with the agent.
+    pub(super) fn agent(&self, server: &Server) -> Window {
+        let agent = Agent::watch(&[&server.process], &[]);
+        let window = self.window(server, Some(&agent), ENDS_PER_REQUEST);
         agent.stop();
         window
     }
@@ -134,9 +139,11 @@ impl Bench {
     }
 }
 
-fn load(server: &Server, time: Duration, rate: Option<f64>) -> Outcome {
+/// Loads a service, flat out where there is no rate.
+pub(super) fn load(server: &Server, time: Duration, rate: Option<f64>) -> Outcome {
     Load {
         port: server.port,
+        tls: server.tls.as_deref(),
         path: "/work",
         connections: CONNECTIONS,
         rate,
@@ -145,12 +152,17 @@ fn load(server: &Server, time: Duration, rate: Option<f64>) -> Outcome {
     .run()
 }
 
-fn spread(windows: &[Window], value: impl Fn(&Window) -> f64) -> Spread {
+/// Median and quartiles of one number of all windows.
+pub(super) fn spread(windows: &[Window], value: impl Fn(&Window) -> f64) -> Spread {
     Spread::of(windows.iter().map(value))
 }
 
 /// Compares each window with the agent with the bare one beside it.
-fn paired(bare: &[Window], agent: &[Window], compare: impl Fn(&Window, &Window) -> f64) -> Spread {
+pub(super) fn paired(
+    bare: &[Window],
+    agent: &[Window],
+    compare: impl Fn(&Window, &Window) -> f64,
+) -> Spread {
     Spread::of(
         bare.iter()
             .zip(agent)
@@ -158,34 +170,41 @@ fn paired(bare: &[Window], agent: &[Window], compare: impl Fn(&Window, &Window) 
     )
 }
 
-fn report(bare: &[Window], agent: &[Window], sdk: &[Window]) -> Overhead {
+/// Prints what the columns of [`variant`] are.
+pub(super) fn print_header() {
     println!(
-        "  {:<6} {:>24} {:>24} {:>24} {:>24} {:>16}",
+        "  {:<10} {:>24} {:>24} {:>24} {:>24} {:>16}",
         "", "CPU µs/end", "requests/s flat out", "p50 µs", "p99 µs", "ends seen"
     );
-    let variant = |name, windows: &[Window]| {
-        let cpu = spread(windows, |window| window.cpu_us_per_end);
-        let rps = spread(windows, |window| window.rps);
-        let p50 = spread(windows, |window| window.p50_us);
-        let p99 = spread(windows, |window| window.p99_us);
-        let seen = windows.iter().fold((0, 0), |sum, window| {
-            (sum.0 + window.seen.server, sum.1 + window.seen.client)
-        });
-        println!(
-            "  {name:<6} {:>24} {:>24} {:>24} {:>24} {:>16}",
-            format!("{cpu:.1}"),
-            format!("{rps:.1}"),
-            format!("{p50:.0}"),
-            format!("{p99:.0}"),
-            format!("{} + {}", seen.0, seen.1),
-        );
-        Variant {
-            cpu_us_per_exchange: cpu.median,
-            rps: rps.median,
-            p50_us: p50.median,
-            p99_us: p99.median,
-        }
-    };
+}
+
+/// Prints the windows of a variant as one line, and returns their medians.
+pub(super) fn variant(name: &str, windows: &[Window]) -> Variant {
+    let cpu = spread(windows, |window| window.cpu_us_per_end);
+    let rps = spread(windows, |window| window.rps);
+    let p50 = spread(windows, |window| window.p50_us);
+    let p99 = spread(windows, |window| window.p99_us);
+    let seen = windows.iter().fold((0, 0), |sum, window| {
+        (sum.0 + window.seen.server, sum.1 + window.seen.client)
+    });
+    println!(
+        "  {name:<10} {:>24} {:>24} {:>24} {:>24} {:>16}",
+        format!("{cpu:.1}"),
+        format!("{rps:.1}"),
+        format!("{p50:.0}"),
+        format!("{p99:.0}"),
+        format!("{} + {}", seen.0, seen.1),
+    );
+    Variant {
+        cpu_us_per_exchange: cpu.median,
+        rps: rps.median,
+        p50_us: p50.median,
+        p99_us: p99.median,
+    }
+}
+
+fn report(bare: &[Window], agent: &[Window], sdk: &[Window]) -> Overhead {
+    print_header();
     let bare_variant = variant("bare", bare);
     let agent_variant = variant("agent", agent);
     let sdk_variant = variant("sdk", sdk);

@@ -7,7 +7,7 @@ use serde::Serialize;
 pub struct Report {
     /// Cost of the agent beside a FastAPI service, against no telemetry and against the SDK.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub overhead: Option<Overhead>,
+    pub overhead: Option<Overheads>,
     /// What it takes without loss.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flood: Option<Flood>,
@@ -22,6 +22,17 @@ pub struct Report {
     pub start: Option<Start>,
 }
 
+/// The benchmark `overhead`, with or without `--tls`.
+#[derive(Debug, Default, Serialize)]
+pub struct Overheads {
+    /// In plain text.
+    #[serde(flatten)]
+    pub plain: Option<Overhead>,
+    /// Over TLS, if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<OverheadTls>,
+}
+
 /// Medians of the benchmark `overhead`.
 #[derive(Debug, Serialize)]
 pub struct Overhead {
@@ -31,6 +42,21 @@ pub struct Overhead {
     pub agent: AgentVariant,
     /// With the SDK in the process.
     pub sdk: Variant,
+}
+
+/// Medians of the benchmark `overhead --tls`.
+#[derive(Debug, Serialize)]
+pub struct OverheadTls {
+    /// Without telemetry, over TLS.
+    pub bare: Variant,
+    /// With the agent, over TLS.
+    pub agent: Variant,
+    /// What the agent adds over TLS, as in [`AgentVariant`].
+    pub added_cpu_us_per_exchange: f64,
+    /// What it adds to the same service in plain text, in the same run.
+    pub plain_added_cpu_us_per_exchange: f64,
+    /// What TLS costs it on top of the plain cost.
+    pub on_top_cpu_us_per_exchange: f64,
 }
 
 /// Medians of one variant.

@@ -29,6 +29,7 @@ pub fn run(starts: u32) -> Start {
             while !done.load(Ordering::Relaxed) {
                 Load {
                     port: server.port,
+                    tls: server.tls.as_deref(),
                     path: "/",
                     connections: 1,
                     rate: Some(RATE),

@@ -4,11 +4,13 @@
 use std::net::SocketAddr;
 
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+use tokio_rustls::TlsAcceptor;
 
 use super::http1::Incoming;
 use super::listen::listen;
+use super::tls::{Stream, Tls};
 
 /// About what a model answers to a short question.
 const BODY_BYTES: usize = 1024;
@@ -16,6 +18,7 @@ const BODY_BYTES: usize = 1024;
 /// A running server. It ends when this is dropped.
 pub struct Upstream {
     address: SocketAddr,
+    scheme: &'static str,
     _runtime: Runtime,
 }
 
@@ -24,33 +27,45 @@ impl Upstream {
     ///
     /// # Panics
     /// There is no free port.
-    pub fn start() -> Self {
+    pub fn start(tls: Option<&Tls>) -> Self {
         let (runtime, listener, address) = listen();
-        runtime.spawn(serve(listener));
+        runtime.spawn(serve(listener, tls.map(Tls::acceptor)));
         Self {
             address,
+            scheme: if tls.is_some() { "https" } else { "http" },
             _runtime: runtime,
         }
     }
 
     /// Where it listens.
     pub fn url(&self) -> String {
-        format!("http://{}/v1/chat/completions", self.address)
+        format!("{}://{}/v1/chat/completions", self.scheme, self.address)
     }
 }
 
-async fn serve(listener: TcpListener) {
+async fn serve(listener: TcpListener, acceptor: Option<TlsAcceptor>) {
     let response: &'static [u8] = response().leak();
     while let Ok((stream, _)) = listener.accept().await {
-        tokio::spawn(answer(stream, response));
+        let acceptor = acceptor.clone();
+        tokio::spawn(async move {
+            match acceptor {
+                None => answer(stream, response).await,
+                // A client that does not trust us says so itself.
+                Some(acceptor) => {
+                    if let Ok(stream) = acceptor.accept(stream).await {
+                        answer(stream, response).await;
+                    }
+                }
+            }
+        });
     }
 }
 
-async fn answer(mut stream: TcpStream, response: &[u8]) {
+async fn answer(mut stream: impl Stream, response: &[u8]) {
     let mut incoming = Incoming::default();
     // A client that is gone is not our concern.
     while let Ok(true) = incoming.next_message(&mut stream).await {
-        if stream.write_all(response).await.is_err() {
+        if stream.write_all(response).await.is_err() || stream.flush().await.is_err() {
             break;
         }
     }

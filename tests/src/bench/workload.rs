@@ -3,11 +3,13 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tempfile::TempDir;
 
 use super::sink::Sink;
+use super::tls::Tls;
 use super::upstream::Upstream;
 use crate::process::{Process, free_port};
 use crate::workloads::{directory, python};
@@ -27,23 +29,38 @@ pub struct Server {
     pub process: Process,
     /// Port on 127.0.0.1.
     pub port: u16,
+    /// What it speaks, if not plain text.
+    pub tls: Option<Arc<Tls>>,
     /// Files that it needs for as long as it runs.
     _files: Option<TempDir>,
 }
 
 /// The FastAPI workload by itself.
 pub fn fastapi(sink: &Sink, upstream: &Upstream) -> Server {
-    start_fastapi(sink, upstream, &[])
+    start_fastapi(sink, upstream, None, &[])
+}
+
+/// The FastAPI workload by itself, over TLS on both sides.
+pub fn fastapi_over_tls(sink: &Sink, upstream: &Upstream, tls: &Arc<Tls>) -> Server {
+    start_fastapi(sink, upstream, Some(Arc::clone(tls)), &[])
 }
 
 /// The FastAPI workload with the OpenTelemetry SDK and its instrumentations in its process.
 pub fn fastapi_with_sdk(sink: &Sink, upstream: &Upstream) -> Server {
-    start_fastapi(sink, upstream, &["sdk"])
+    start_fastapi(sink, upstream, None, &["sdk"])
 }
 
-fn start_fastapi(sink: &Sink, upstream: &Upstream, arguments: &[&str]) -> Server {
+fn start_fastapi(
+    sink: &Sink,
+    upstream: &Upstream,
+    tls: Option<Arc<Tls>>,
+    arguments: &[&str],
+) -> Server {
     let port = free_port();
     let mut command = Command::new(python());
+    if let Some(tls) = &tls {
+        tls.certificate.hand_to(&mut command);
+    }
     export_to(sink, DELAY, &mut command)
         .arg(directory().join("python/fan_out.py"))
         .args([port.to_string(), upstream.url(), CALLS.to_string()])
@@ -53,6 +70,7 @@ fn start_fastapi(sink: &Sink, upstream: &Upstream, arguments: &[&str]) -> Server
     Server {
         process,
         port,
+        tls,
         _files: None,
     }
 }
@@ -77,6 +95,7 @@ pub fn nginx(sink: &Sink, delay: Duration) -> Server {
     Server {
         process,
         port,
+        tls: None,
         _files: Some(files),
     }
 }

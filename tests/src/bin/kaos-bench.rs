@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use kaos_tests::bench::report::Report;
-use kaos_tests::bench::{flood, overhead, replay, semantics, start};
+use kaos_tests::bench::report::{Overheads, Report};
+use kaos_tests::bench::{flood, overhead, overhead_tls, replay, semantics, start};
 
 /// Benchmarks of the agent
 #[derive(Debug, Parser)]
@@ -20,6 +20,9 @@ struct Arguments {
     /// Only show that everything works: numbers of so short a time mean little
     #[arg(long)]
     quick: bool,
+    /// `overhead` of TLS beside plain text, in one run
+    #[arg(long)]
+    tls: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -58,10 +61,16 @@ fn main() -> ExitCode {
     }
     if wants(Benchmark::Overhead) {
         let (rounds, seconds) = if quick { (1, 1) } else { (8, 2) };
-        report.overhead = Some(overhead::run(overhead::Effort {
+        let effort = overhead::Effort {
             rounds,
             window: Duration::from_secs(seconds),
-        }));
+        };
+        // Named with `--tls`, it is TLS beside plain text and nothing else.
+        let only_tls = arguments.tls && arguments.benchmark.is_some();
+        report.overhead = Some(Overheads {
+            plain: (!only_tls).then(|| overhead::run(effort)),
+            tls: arguments.tls.then(|| overhead_tls::run(effort)),
+        });
     }
     if let Some(file) = arguments.json {
         let json = serde_json::to_string_pretty(&report).expect("numbers are JSON") + "\n";

@@ -33,13 +33,15 @@ impl Certificate {
         self.files.path().join("certificate.pem")
     }
 
-    fn key(&self) -> PathBuf {
+    /// Its key's file.
+    #[must_use]
+    pub fn key(&self) -> PathBuf {
         self.files.path().join("key.pem")
     }
 
     /// Lets a process serve with it (a convention of the workloads) and trust it (conventions of the
     /// libraries).
-    pub(super) fn hand_to(&self, command: &mut Command) {
+    pub(crate) fn hand_to(&self, command: &mut Command) {
         command
             .env("TLS_CERTIFICATE", self.certificate())
             .env("TLS_KEY", self.key());

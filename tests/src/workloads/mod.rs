@@ -4,8 +4,10 @@ mod ai;
 mod certificate;
 
 use std::env;
+use std::ffi::CString;
 use std::fs;
 use std::io::Write as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
@@ -200,19 +202,47 @@ impl<'a> Workloads<'a> {
     /// curl fails.
     #[must_use]
     pub fn curl(&self, service: &str, arguments: &[&str], urls: &[String]) -> Vec<String> {
+        let mut command = self.curl_command(service);
+        command.args(arguments);
+        for url in urls {
+            command.args(["--output", "/dev/null"]).arg(url);
+        }
+        told_by_curl(Process::spawn(service, &mut command))
+    }
+
+    /// The same, but curl, which runs and has its libraries loaded, learns the URLs only when `wait`
+    /// has returned.
+    ///
+    /// # Panics
+    /// curl fails.
+    #[must_use]
+    pub fn curl_after(&self, service: &str, urls: &[String], wait: impl FnOnce()) -> Vec<String> {
+        let files = TempDir::new().expect("a temporary directory");
+        let pipe = files.path().join("urls");
+        let name = CString::new(pipe.as_os_str().as_bytes()).expect("it has no zero byte");
+        // SAFETY: a plain system call with a name that ends.
+        let made = unsafe { libc::mkfifo(name.as_ptr(), 0o600) };
+        assert_eq!(made, 0, "a named pipe can be made");
+        let mut command = self.curl_command(service);
+        command.arg("--config").arg(&pipe);
+        let curl = Process::spawn(service, &mut command);
+        wait();
+        let lines = urls
+            .iter()
+            .map(|url| format!("url = \"{url}\"\noutput = \"/dev/null\"\n"));
+        fs::write(&pipe, lines.collect::<String>()).expect("curl reads it");
+        told_by_curl(curl)
+    }
+
+    fn curl_command(&self, service: &str) -> Command {
         let mut command = self.command(service, "curl");
         command
             .args(["--silent", "--show-error", "--max-time", "60"])
             .args([
                 "--write-out",
                 "%{method} %{url} %{http_code} %{size_download}\\n",
-            ])
-            .args(arguments);
-        for url in urls {
-            command.args(["--output", "/dev/null"]).arg(url);
-        }
-        let lines = Process::spawn(service, &mut command).succeed();
-        lines.iter().map(|line| without_authority(line)).collect()
+            ]);
+        command
     }
 
     /// nginx: `/ID` is a file of as many bytes as `file` has, `/proxy/…` the upstream's `/…`,
@@ -331,6 +361,12 @@ pub fn skip(reason: &str) {
             .and_then(|mut file| file.write_all(line.as_bytes()))
             .expect("the list of skipped tests is writable");
     }
+}
+
+/// What curl said of each URL.
+fn told_by_curl(curl: Process) -> Vec<String> {
+    let lines = curl.succeed();
+    lines.iter().map(|line| without_authority(line)).collect()
 }
 
 /// "METHOD URL …" as "METHOD PATH …".

@@ -3,8 +3,10 @@
 Answers each request after CALLS calls of URL, one after the other, over kept-alive connections, as
 an agent that asks a model in a loop. The bodies are about as large as a short chat. With sdk, the
 OpenTelemetry SDK and its instrumentations of FastAPI and httpx are in the process.
+It speaks TLS where TLS_CERTIFICATE and TLS_KEY name files.
 """
 
+import os
 import sys
 
 import httpx
@@ -52,4 +54,5 @@ if __name__ == "__main__":
     if sys.argv[4:] == ["sdk"]:
         instrument(app)
     # A line per request would be the larger part of some requests.
-    uvicorn.run(app, host="127.0.0.1", port=port, access_log=False)
+    tls = {"ssl_certfile": os.environ.get("TLS_CERTIFICATE"), "ssl_keyfile": os.environ.get("TLS_KEY")}
+    uvicorn.run(app, host="127.0.0.1", port=port, access_log=False, **tls)

@@ -7,9 +7,9 @@
 use crate::capture::event::{Data, Direction, Endpoints, Event, SocketId};
 use crate::time::Nanos;
 
-/// How long events wait for the socket of a TLS connection, ns: what Python does between the two is
-/// done within a tenth of it.
-const PATIENCE: Nanos = 5_000_000;
+/// How long events wait for the socket of a TLS connection, ns: what Python and node do between the
+/// two is done within a tenth of a millisecond, unless somebody else gets their CPU.
+const PATIENCE: Nanos = 20_000_000;
 
 /// The ends of a TLS connection are known now: enters them into its events that were read before.
 pub fn connected(events: &mut [Event], connection: SocketId, ends: Endpoints) {

@@ -10,10 +10,12 @@ use std::os::unix::fs::FileExt as _;
 use object::LittleEndian;
 use object::elf::{
     ELFCLASS64, ELFDATA2LSB, ELFMAG, FileHeader64, Machine, PF_X, PT_LOAD, ProgramHeader64,
-    SHN_UNDEF, SHT_DYNSYM, SHT_SYMTAB, STT_FUNC, STT_OBJECT, SectionHeader64, Sym64,
+    SHN_UNDEF, SHT_DYNSYM, SHT_GNU_HASH, SHT_SYMTAB, STT_FUNC, STT_OBJECT, SectionHeader64, Sym64,
 };
 use object::pod::{Pod, from_bytes, slice_from_all_bytes};
 use rustc_hash::FxHashMap;
+
+use super::exports::Exports;
 
 /// Bytes of one table of a file. The symbols of a browser engine have some 40 MiB.
 const MOST_TABLE_BYTES: u64 = 64 * 1024 * 1024;
@@ -88,19 +90,68 @@ impl<'file> Image<'file> {
         let sections: Table<SectionHeader64<LittleEndian>> =
             Table::read(file, header.e_shoff.get(LE), count)?;
         let sections = sections.entries()?;
-        for kind in [SHT_DYNSYM, SHT_SYMTAB] {
-            let tables = sections
-                .iter()
-                .filter(|section| section.sh_type.get(LE) == kind);
-            for symbols in tables {
-                if image.functions.len() < names.len()
-                    && let Some(strings) = sections.get(symbols.sh_link.get(LE) as usize)
-                {
-                    image.look_for(names, symbols, strings)?;
-                }
+        for (index, section) in sections.iter().enumerate() {
+            let kind = section.sh_type.get(LE);
+            let linked = |section: &SectionHeader64<LittleEndian>| {
+                sections.get(section.sh_link.get(LE) as usize)
+            };
+            // Exported names have an index, but in files for loaders that do without.
+            if kind == SHT_GNU_HASH
+                && let Some(symbols) = linked(section)
+                && let Some(strings) = linked(symbols)
+            {
+                image.look_up(names, section, symbols, strings)?;
+            }
+            let is_indexed = |other: &SectionHeader64<LittleEndian>| {
+                other.sh_type.get(LE) == SHT_GNU_HASH && other.sh_link.get(LE) as usize == index
+            };
+            if kind == SHT_DYNSYM
+                && !sections.iter().any(is_indexed)
+                && let Some(strings) = linked(section)
+            {
+                image.look_for(names, section, strings)?;
+            }
+        }
+        for symbols in sections {
+            if symbols.sh_type.get(LE) == SHT_SYMTAB
+                && image.functions.len() < names.len()
+                && let Some(strings) = sections.get(symbols.sh_link.get(LE) as usize)
+            {
+                image.look_for(names, symbols, strings)?;
             }
         }
         Ok(image)
+    }
+
+    /// Looks names up in the index of the exported ones: of a large file that is a thousandth of
+    /// the work of reading its symbols, and a process runs on while we look.
+    fn look_up(
+        &mut self,
+        names: &[&'static str],
+        hashes: &SectionHeader64<LittleEndian>,
+        symbols: &SectionHeader64<LittleEndian>,
+        strings: &SectionHeader64<LittleEndian>,
+    ) -> io::Result<()> {
+        let hashes = bytes(self.file, hashes.sh_offset.get(LE), hashes.sh_size.get(LE))?;
+        let Some(exports) = Exports::new(&hashes) else {
+            return self.look_for(names, symbols, strings);
+        };
+        for name in names {
+            for number in exports.candidates(name) {
+                let size = size_of::<Sym64<LittleEndian>>() as u64;
+                let Some(symbol) = part(self.file, symbols, u64::from(number) * size, size)? else {
+                    break;
+                };
+                let symbol: &Sym64<LittleEndian> = first(&symbol)?;
+                let length = name.len() as u64 + 1;
+                let found = part(self.file, strings, symbol.st_name.get(LE).into(), length)?;
+                if found.is_some_and(|found| is_name(&found, name)) {
+                    self.add(name, symbol);
+                    break;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn look_for(
@@ -115,26 +166,37 @@ impl<'file> Image<'file> {
         let (symbols, strings) = (section(symbols)?, section(strings)?);
         let symbols: &[Sym64<LittleEndian>] =
             slice_from_all_bytes(&symbols).map_err(|()| io::ErrorKind::InvalidData)?;
+        // There may be 100 000, and nearly all are others.
+        let mut beginnings: Vec<[u8; 4]> = names
+            .iter()
+            .map(|name| beginning(name.as_bytes()))
+            .collect();
+        beginnings.sort_unstable();
+        beginnings.dedup();
         for symbol in symbols {
-            let is_wanted = matches!(symbol.st_type(), STT_FUNC | STT_OBJECT);
-            if !is_wanted || symbol.st_shndx.get(LE) == SHN_UNDEF {
+            let start = symbol.st_name.get(LE) as usize;
+            let Some(name) = strings.get(start..) else {
+                continue;
+            };
+            if !beginnings.contains(&beginning(name)) {
                 continue;
             }
-            let name = strings
-                .get(symbol.st_name.get(LE) as usize..)
-                .unwrap_or_default();
-            let found = names.iter().find(|wanted| {
-                name.strip_prefix(wanted.as_bytes())
-                    .is_some_and(|rest| rest.first() == Some(&0))
-            });
-            if let Some(wanted) = found {
-                self.functions.entry(wanted).or_insert(Function {
-                    address: symbol.st_value.get(LE),
-                    size: symbol.st_size.get(LE),
-                });
+            if let Some(wanted) = names.iter().find(|wanted| is_name(name, wanted)) {
+                self.add(wanted, symbol);
             }
         }
         Ok(())
+    }
+
+    /// Notes a function, if the symbol is one that the file itself has.
+    fn add(&mut self, name: &'static str, symbol: &Sym64<LittleEndian>) {
+        let is_wanted = matches!(symbol.st_type(), STT_FUNC | STT_OBJECT);
+        if is_wanted && symbol.st_shndx.get(LE) != SHN_UNDEF {
+            self.functions.entry(name).or_insert(Function {
+                address: symbol.st_value.get(LE),
+                size: symbol.st_size.get(LE),
+            });
+        }
     }
 
     /// A function by its name, if it was looked for and is there.
@@ -212,6 +274,33 @@ fn first<T: Pod>(bytes: &[u8]) -> io::Result<&T> {
     match from_bytes(bytes) {
         Ok((value, _)) => Ok(value),
         Err(()) => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
+/// The first four bytes of a name, with what comes after it where it is shorter.
+fn beginning(name: &[u8]) -> [u8; 4] {
+    name.first_chunk().copied().unwrap_or_default()
+}
+
+/// Whether this name, with its end, is what the bytes begin with.
+fn is_name(bytes: &[u8], name: &str) -> bool {
+    bytes
+        .strip_prefix(name.as_bytes())
+        .is_some_and(|rest| rest.first() == Some(&0))
+}
+
+/// Reads a part of a section; `None` where it has not as much.
+fn part(
+    file: &File,
+    section: &SectionHeader64<LittleEndian>,
+    start: u64,
+    length: u64,
+) -> io::Result<Option<Vec<u8>>> {
+    let end = start.saturating_add(length);
+    let offset = section.sh_offset.get(LE).checked_add(start);
+    match offset {
+        Some(offset) if end <= section.sh_size.get(LE) => bytes(file, offset, length).map(Some),
+        _ => Ok(None),
     }
 }
 

@@ -13,6 +13,7 @@
 //!
 //! A probe hits in every process that maps its file; programs look whose hit it is first.
 
+mod exports;
 pub mod file;
 pub mod image;
 pub mod links;
@@ -362,6 +363,7 @@ impl<Link> Uprobes<Link> {
                 .collect();
             match attach.attach(program, &path, &sites) {
                 Ok(link) => {
+                    tracing::debug!("{program} is attached to {}", found.path.display());
                     self.counters.sites += sites.len() as u64;
                     links.push(link);
                 }

@@ -16,7 +16,7 @@ use crate::kernel::registers::argument;
 pub struct Call {
     /// The connection.
     pub ssl: u64,
-    /// Which function: a `TlsFunction`.
+    /// Which function: a `TlsFunction`, or [`NONE`].
     pub function: u64,
     /// The caller's buffer.
     pub buffer: u64,
@@ -30,25 +30,40 @@ pub struct Call {
     pub head: DataHead,
 }
 
+/// `Call::function` of a thread that is in no call. A thread keeps its entry for the next one: to take
+/// it out and put it in again would cost as much as all the rest of a call that moves nothing.
+const NONE: u64 = 0;
+
 /// Notes a call.
 #[inline(always)]
 pub fn begin(tid: u32, function: u64, ssl: u64, registers: u64) -> Option<()> {
-    if TLS_CALLS.get_ptr(&tid).is_some() {
+    let Some(call) = TLS_CALLS.get_ptr_mut(&tid).or_else(|| enter(tid)) else {
+        count(Counter::TlsCallsLost, 1);
+        return None;
+    };
+    // SAFETY: entries stay valid for the run of a program, and only the running thread uses its own.
+    let call = unsafe { &mut *call };
+    if call.function != NONE {
         count(Counter::TlsCallsLost, 1);
     }
-    // SAFETY: a structure of integers, for which all bits zero is a value.
-    let mut call: Call = unsafe { core::mem::zeroed() };
+    call.function = NONE;
     call.ssl = ssl;
-    call.function = function;
     call.buffer = argument(registers, 1)?;
     // An `int` or a `size_t`: what is above an `int` is not set where it is one, and the functions
     // that take a `size_t` are not given more than that in practice.
     call.length = argument(registers, 2)? & i32::MAX as u64;
     call.moved_at = argument(registers, 3)?;
-    if TLS_CALLS.insert(&tid, &call, 0).is_err() {
-        count(Counter::TlsCallsLost, 1);
-    }
+    call.function = function;
     Some(())
+}
+
+/// A thread's first call.
+#[inline(always)]
+fn enter(tid: u32) -> Option<*mut Call> {
+    // SAFETY: a structure of integers, for which all bits zero is a value.
+    let empty: Call = unsafe { core::mem::zeroed() };
+    TLS_CALLS.insert(&tid, &empty, 0).ok()?;
+    TLS_CALLS.get_ptr_mut(&tid)
 }
 
 /// The call that this thread is in.
@@ -56,12 +71,19 @@ pub fn begin(tid: u32, function: u64, ssl: u64, registers: u64) -> Option<()> {
 pub fn find(tid: u32) -> Option<&'static mut Call> {
     let call = TLS_CALLS.get_ptr_mut(&tid)?;
     // SAFETY: entries stay valid for the run of a program, and only the running thread uses its own.
-    Some(unsafe { &mut *call })
+    let call = unsafe { &mut *call };
+    (call.function != NONE).then_some(call)
 }
 
-/// A thread is in no call any more.
+/// A thread has come back from its call.
 #[inline(always)]
-pub fn end(tid: u32) {
+pub fn end(call: &mut Call) {
+    call.function = NONE;
+}
+
+/// A thread is no more.
+#[inline(always)]
+pub fn forget(tid: u32) {
     // That there was none is as good.
     let _ = TLS_CALLS.remove(&tid);
 }

@@ -22,7 +22,7 @@ const SETTLED: u16 = 64;
 /// Operations after which that is given up: handshakes take some, and after that each request is
 /// another chance.
 const MOST_ATTEMPTS: u32 = 64;
-/// Records of one receive that are looked at: the end of a handshake may come with the first request.
+/// Records of one operation that are looked at: the end of a handshake may come with the first request.
 const MOST_RECORDS: usize = 3;
 /// What waits longer is over: it belonged to a connection that ended, ns.
 const MOST_AGE: u64 = 1_000_000_000;
@@ -152,10 +152,10 @@ pub fn moved_encrypted(socket: &mut Connection, task: Task, sent: bool, total: u
         neighbours.received.add(socket.socket.cookie, lengths);
         return Some(());
     }
-    let [first, ..] = lengths;
+    // A client that works in memory may send the end of its handshake with its first request.
     let ssl = neighbours
         .written
-        .take(|[written, ..]| carries(first, *written))?;
+        .take(|[written, ..]| any_carries(&lengths, *written))?;
     let connection = find(&TlsKey::new(ssl, task.pid))?;
     if is_alone(connection) {
         marry(connection, socket);
@@ -196,6 +196,13 @@ fn record_lengths(total: u32) -> Option<[u32; MOST_RECORDS]> {
     Some(lengths)
 }
 
+/// Whether one of these records may carry what was moved in plain text.
+#[inline(always)]
+fn any_carries(records: &[u32; MOST_RECORDS], plain: u32) -> bool {
+    let [first, second, third] = *records;
+    carries(first, plain) || carries(second, plain) || carries(third, plain)
+}
+
 /// `length` bytes of plain text were written.
 #[inline(always)]
 pub fn wrote(connection: &Connection, ssl: u64, task: Task, length: u32) -> Option<()> {
@@ -211,12 +218,9 @@ pub fn read(connection: &mut Connection, task: Task, length: u32) -> Option<()> 
     if !is_alone(connection) {
         return None;
     }
-    let cookie = neighbours(task.tid)?.received.take(|lengths| {
-        length > 0
-            && (carries(lengths[0], length)
-                || carries(lengths[1], length)
-                || carries(lengths[2], length))
-    })?;
+    let cookie = neighbours(task.tid)?
+        .received
+        .take(|lengths| length > 0 && any_carries(lengths, length))?;
     let socket = crate::kernel::connections::find(cookie)?;
     marry(connection, socket);
     Some(())

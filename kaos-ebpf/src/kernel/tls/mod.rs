@@ -94,7 +94,7 @@ pub fn returned(context: &impl EbpfContext) -> Option<()> {
     let call = calls::find(task.tid)?;
     let moved = moved(call, result(registers)? as i32);
     operation(call, moved, task);
-    calls::end(task.tid);
+    calls::end(call);
     Some(())
 }
 
@@ -252,5 +252,5 @@ fn forget(key: &TlsKey) {
 /// A thread ended, perhaps inside of a call.
 #[inline(always)]
 pub fn thread_ended(tid: u32) {
-    calls::end(tid);
+    calls::forget(tid);
 }

@@ -164,6 +164,13 @@ fn put<const ROOM: usize>(head: &DataHead, from: u64) -> Fate {
     if length > ROOM as u32 {
         return Fate::Unreadable;
     }
+    // What is reserved takes its room even if it is given back: a process that points to nowhere must
+    // not fill the ring.
+    // SAFETY: the helper checks the address.
+    let last = unsafe { bpf_probe_read_user((from + length as u64 - 1) as *const u8) };
+    if last.is_err() {
+        return Fate::Unreadable;
+    }
     let Some(mut entry) = RING.reserve::<Sized<ROOM>>(0) else {
         count(Counter::RingFull, 1);
         return Fate::NoRoom;
