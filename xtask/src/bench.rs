@@ -10,7 +10,7 @@ use crate::{command, paths, setup, toolchain};
 /// `cargo xtask bench`
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// `[overhead|flood|replay|start] [--json FILE] [--quick]`; all benchmarks, where none is named.
+    /// `[overhead|flood|replay|semantics|causality|start] [--json FILE] [--quick]`; all benchmarks, where none is named.
     /// `operator` alone: the operator with 500 resources on a real API server.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<OsString>,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use kaos_tests::bench::report::Report;
-use kaos_tests::bench::{flood, overhead, replay, semantics, start};
+use kaos_tests::bench::{causality, flood, overhead, replay, semantics, start};
 
 /// Benchmarks of the agent
 #[derive(Debug, Parser)]
@@ -32,6 +32,8 @@ enum Benchmark {
     Replay,
     /// Cost of understanding model and tool calls
     Semantics,
+    /// Cost of knowing the causes of calls in a Python service
+    Causality,
     /// Time to the first span
     Start,
 }
@@ -62,6 +64,10 @@ fn main() -> ExitCode {
             rounds,
             window: Duration::from_secs(seconds),
         }));
+    }
+    if wants(Benchmark::Causality) {
+        let (rounds, requests) = if quick { (1, 128) } else { (8, 512) };
+        report.causality = Some(causality::run(rounds, requests));
     }
     if let Some(file) = arguments.json {
         let json = serde_json::to_string_pretty(&report).expect("numbers are JSON") + "\n";
