@@ -103,6 +103,8 @@ pub struct CaptureSettings {
     pub max_connections: u32,
     /// How programs are attached to functions of processes; `None` for the best that the kernel has.
     pub uprobes: Option<Attachment>,
+    /// Whether Python processes are looked into for what caused a call.
+    pub contexts: bool,
 }
 
 /// Largest ring buffer: more could only delay the news that the reader is too slow.
@@ -118,6 +120,7 @@ impl Default for CaptureSettings {
             poll_interval: DEFAULT_POLL_INTERVAL,
             max_connections: defaults::CONNECTIONS,
             uprobes: None,
+            contexts: true,
         }
     }
 }

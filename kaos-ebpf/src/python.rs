@@ -34,6 +34,9 @@ pub const DIRECT: i32 = i32::MIN;
 pub const PYTHON_THREADS: u32 = 1;
 /// `PythonLayout::flags`: no thread has a context yet, so it is not known where one would be.
 pub const PYTHON_NO_CONTEXTS: u32 = 2;
+/// `PythonLayout::flags`: each thread but the main one runs in a context from its beginning to its
+/// end, which may be a copy of that of whoever started it.
+pub const PYTHON_THREADS_HAVE_CONTEXTS: u32 = 4;
 
 /// Cookie of a probe on what copies the running context.
 pub const COPY: u64 = 1;

@@ -36,6 +36,9 @@ pub const FLAG_LABELLED: u16 = 16;
 /// A [`ContextRecord`] of a process that had no context before.
 pub const FLAG_FIRST_CONTEXT: u16 = 32;
 
+/// What is [`FLAG_LABELLED`] is the context that its thread has run in since it began.
+pub const FLAG_THREADS_OWN: u16 = 64;
+
 /// Beginning of every record.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]

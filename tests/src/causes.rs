@@ -20,7 +20,7 @@ use crate::agent::{Agent, Stats};
 use crate::bench::listen::listen;
 use crate::received::Span;
 use crate::receiver::Receiver;
-use crate::workloads::Workloads;
+use crate::workloads::{Server, Workloads};
 
 /// Calls of each request: `CALLS` in `causes.py`.
 pub const CALLS: usize = 4;
@@ -106,25 +106,56 @@ impl Run<'_> {
     /// # Panics
     /// As [`go`](Self::go).
     #[must_use]
-    pub fn go_with(
-        self,
-        agent: impl FnOnce(&crate::workloads::Server) -> Agent,
-    ) -> (Causes, Stats) {
+    pub fn go_with(self, agent: impl FnOnce(&Server) -> Agent) -> (Causes, Stats) {
+        let bed = Bed::start(self.python, self.kind);
+        let agent = agent(&bed.server);
+        bed.drive(self.in_flight, self.requests);
+        bed.wait_for_calls(self.requests * CALLS);
+        let stats = agent.stop();
+        (bed.told(), stats)
+    }
+}
+
+/// A server with what it calls, and where what is told of it arrives.
+pub struct Bed {
+    /// The server.
+    pub server: Server,
+    receiver: Receiver,
+    backend: Backend,
+}
+
+impl Bed {
+    /// Starts a server of `causes.py`.
+    #[must_use]
+    pub fn start(python: &Path, kind: &str) -> Self {
         let receiver = Receiver::start();
         let backend = Backend::start();
         let workloads = Workloads::of(&receiver);
-        let server = workloads.causes("server", self.python, self.kind, &backend.url());
-        let agent = agent(&server);
-        backend
-            .runtime
-            .block_on(drive(server.port, self.in_flight, self.requests));
-        let calls = self.requests * CALLS;
-        receiver.wait_for(&format!("{calls} calls of {}", self.kind), |spans| {
+        Self {
+            server: workloads.causes("server", python, kind, &backend.url()),
+            receiver,
+            backend,
+        }
+    }
+
+    /// Makes so many requests, so many at a time.
+    pub fn drive(&self, in_flight: usize, requests: usize) {
+        let driving = drive(self.server.port, in_flight, requests);
+        self.backend.runtime.block_on(driving);
+    }
+
+    /// Waits until so many calls were told.
+    pub fn wait_for_calls(&self, calls: usize) {
+        self.receiver.wait_for(&format!("{calls} calls"), |spans| {
             let told = Causes::of(spans);
             told.right + told.unknown + told.wrong >= calls
         });
-        let stats = agent.stop();
-        (Causes::of(&receiver.received().spans), stats)
+    }
+
+    /// How the causes of calls were told.
+    #[must_use]
+    pub fn told(&self) -> Causes {
+        Causes::of(&self.receiver.received().spans)
     }
 }
 

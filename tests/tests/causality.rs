@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use kaos_tests::causes::{CALLS, Causes, Run};
-use kaos_tests::workloads::{Need, lacks, python};
+use kaos_tests::workloads::{Need, lacks, python, python_roots};
 
 /// What is promised of a kind of server.
 #[derive(Clone, Copy)]
@@ -33,6 +33,11 @@ const KINDS: &[(&str, Promise)] = &[
     ("aiohttp-aiohttp-plain", All),
     ("aiohttp-raw-stream", All),
     ("threads-raw-plain", All),
+    ("gunicorn-raw-plain", All),
+    ("gunicorn-httpx-mix", All),
+    ("gthread-raw-plain", All),
+    ("uvicorn-httpx-mix", All),
+    ("uvicornuv-raw-mix", All),
     ("uvicorn-raw-later", Half),
     ("aiohttp-raw-later", Half),
     ("starlette-raw-background", Nothing),
@@ -87,7 +92,7 @@ fn causes_are_told_by_every_server() {
     let python = python();
     let runs: Vec<_> = KINDS
         .iter()
-        .map(|(kind, promise)| (run(&python, kind, 48), *promise))
+        .map(|(kind, promise)| (run(&python, kind, 64), *promise))
         .collect();
     hold(&runs);
 }
@@ -103,12 +108,25 @@ fn causes_are_told_however_many_are_in_flight() {
         "uvicorn-raw-plain",
         "uvicornuv-raw-plain",
         "aiohttp-raw-plain",
+        "uvicornuv-raw-mix",
     ];
     let runs: Vec<_> = kinds
         .iter()
         .flat_map(|kind| [1, 8, 256].map(|in_flight| (run(&python, kind, in_flight), All)))
         .collect();
     hold(&runs);
+}
+
+/// `Context()` and `Context.copy()` make contexts that are no copies of the running one, at addresses
+/// of such copies that are gone.
+#[test]
+#[ignore = "kernel: real workloads, needs root"]
+fn an_address_that_is_used_again_inherits_nothing() {
+    if lacks(&[Need::Python]) {
+        return;
+    }
+    let python = python();
+    hold(&[(run(&python, "uvicorn-raw-fresh", 16), Nothing)]);
 }
 
 /// The distribution's interpreter: stripped, linked statically, not the one of the environment.
@@ -144,5 +162,35 @@ fn causes_are_told_by_other_interpreters() {
         }
         runs.extend(kinds.iter().map(|kind| (run(interpreter, kind, 32), All)));
     }
+    hold(&runs);
+}
+
+/// Debian's interpreters of other releases, in root file systems of their own
+/// (`cargo xtask setup --pythons`).
+#[test]
+#[ignore = "kernel: real workloads, needs root"]
+fn causes_are_told_by_other_versions() {
+    if lacks(&[Need::PythonRoots, Need::Program("unshare")]) {
+        return;
+    }
+    let roots = python_roots();
+    let kinds = [
+        ("uvicorn-raw-plain", All),
+        ("uvicorn-raw-eager", All),
+        ("uvicornuv-raw-mix", All),
+        ("starlette-raw-sync", All),
+        ("threads-raw-plain", All),
+        ("uvicorn-raw-executor", Nothing),
+        ("uvicorn-raw-fresh", Nothing),
+    ];
+    let mut runs: Vec<_> = roots
+        .iter()
+        .flat_map(|root| kinds.map(|(kind, promise)| (run(root, kind, 32), promise)))
+        .collect();
+    // A thread of a pool begins in the context of the request that it was started in, and works for
+    // others.
+    let inherit = |root: &&PathBuf| root.join("usr/bin/python3.14").exists();
+    let inheriting = roots.iter().filter(inherit);
+    runs.extend(inheriting.map(|root| (run(root, "uvicorn-raw-inherit", 32), Nothing)));
     hold(&runs);
 }

@@ -1,7 +1,9 @@
 //! What `kaos-agent explain` says of real processes, and what it says where it cannot.
 
 use std::process::Command;
+use std::time::Instant;
 
+use kaos_tests::DEADLINE;
 use kaos_tests::agent::{self, Agent};
 use kaos_tests::process::Process;
 use kaos_tests::receiver::Receiver;
@@ -30,6 +32,21 @@ fn tracer(explanation: &Value, agent: &Agent) -> Value {
     ours.next().expect("our agent runs").clone()
 }
 
+/// What it says of the interpreter of a process whose contexts are followed, as soon as this agent
+/// does.
+fn followed(pid: u32, agent: &Agent) -> Value {
+    let until = Instant::now() + DEADLINE;
+    loop {
+        let causes = json(pid)["causes"].take();
+        let followers = causes["python"]["followed_by"].as_array();
+        let mut followers = followers.expect("it has an interpreter").iter();
+        if followers.any(|follower| *follower == agent.pid()) && causes["method"] == "contexts" {
+            return causes["python"].clone();
+        }
+        assert!(Instant::now() < until, "it is not followed: {causes}");
+    }
+}
+
 #[test]
 #[ignore = "kernel: real workloads, needs root"]
 fn a_traced_server() {
@@ -52,6 +69,32 @@ fn a_traced_server() {
     let version = explanation["runtime"]["version"].as_str();
     assert!(version.is_some_and(|version| version.starts_with("3.")));
     assert_eq!(explanation["runtime"]["event_loop"], "uvloop");
+    let python = followed(pid, &agent);
+    assert!(
+        python["version"]
+            .as_str()
+            .is_some_and(|it| it.starts_with("3."))
+    );
+    assert!(
+        python["slot"].is_i64() && python["context"].is_u64(),
+        "{python}"
+    );
+    assert_eq!(
+        python["threads_count"], false,
+        "uvloop's thread is everybody's"
+    );
+    let probes = python["probes"].as_array().expect("a list").iter();
+    let probed: Vec<_> = probes.map(|probe| &probe["function"]).collect();
+    for function in [
+        "PyContext_CopyCurrent",
+        "PyContext_New",
+        "PyContext_Copy",
+        "Context()",
+        "Context.copy()",
+        "__pyx_f_6uvloop_4loop_8UVStream__exec_write",
+    ] {
+        assert!(probed.iter().any(|name| *name == function), "{probed:?}");
+    }
     // Python's `ssl` module, which uvicorn imports.
     let libraries = explanation["tls"].as_array().expect("a list");
     let openssl = libraries
@@ -74,6 +117,7 @@ fn a_traced_server() {
             "          agent {}: selected by --port {port}\n",
             agent.pid()
         ),
+        format!("          followed by agent {}\n", agent.pid()),
         "settings  OTEL_BSP_SCHEDULE_DELAY=100\n".to_owned(),
         format!("          traces     grpc {}\n", receiver.grpc_endpoint()),
     ] {
@@ -106,6 +150,8 @@ fn a_child_that_is_traced_with_its_parent_and_a_stranger() {
         format!("selected by --pid {pid}, as a descendant of process {pid}")
     );
     assert_eq!(explanation["runtime"]["name"], "native");
+    assert_eq!(explanation["causes"]["method"], "one request in flight");
+    assert_eq!(explanation["causes"]["python"], Value::Null);
     assert_eq!(explanation["sdk"]["verdict"], "off");
     let text = explain(child, &[]);
     assert!(

@@ -10,8 +10,8 @@ use crate::{command, paths, setup, toolchain};
 /// `cargo xtask bench`
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// `[overhead|flood|replay|start] [--json FILE] [--quick] [--tls]`; all benchmarks, where none is
-    /// named. `overhead --tls`: TLS beside plain text.
+    /// `[overhead|flood|replay|semantics|causality|start] [--json FILE] [--quick] [--tls]`; all
+    /// benchmarks, where none is named. `overhead --tls`: TLS beside plain text.
     /// `operator` alone: the operator with 500 resources on a real API server.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<OsString>,

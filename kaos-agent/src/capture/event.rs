@@ -172,6 +172,9 @@ pub enum Label {
     /// A Python context (`contextvars.Context`), by its name: its address, scrambled. The name is
     /// used again when the context is gone.
     Context(u64),
+    /// The same, and its thread has run in it since the thread began. It may be a copy of that of
+    /// whoever started the thread, for whom the thread does not work any more.
+    ThreadsOwn(u64),
 }
 
 /// Something happened to the contexts of a Python process.

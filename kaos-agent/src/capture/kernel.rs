@@ -45,7 +45,7 @@ unsafe impl aya::Pod for Global {}
 /// The layout of a Python process, as it stands in the map.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
-struct Layout(PythonLayout);
+pub(super) struct Layout(pub(super) PythonLayout);
 
 // SAFETY: `PythonLayout` consists of integers only and has no padding (its size is asserted).
 unsafe impl aya::Pod for Layout {}

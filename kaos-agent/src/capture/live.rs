@@ -25,7 +25,8 @@ use super::ring::{Bell, Waiter};
 use super::selection;
 use super::tls;
 use super::uprobes::mappings::MappingWatch;
-use super::uprobes::{FINDERS, Uprobes};
+use super::uprobes::site::Finder;
+use super::uprobes::{FINDERS, FINDERS_WITHOUT_PYTHON, Uprobes};
 use crate::health::counters::Counters;
 use crate::settings::{CaptureSettings, Selection};
 use crate::time::Nanos;
@@ -110,7 +111,12 @@ impl Live {
                 remedy: "run `kaos-agent doctor` to see what this machine lacks".to_owned(),
             });
         }
-        let uprobes = start_uprobes(&waiter);
+        let finders = if settings.contexts {
+            FINDERS
+        } else {
+            FINDERS_WITHOUT_PYTHON
+        };
+        let uprobes = start_uprobes(&waiter, finders);
         let mut live = Self {
             kernel,
             uprobes,
@@ -460,7 +466,7 @@ impl Counters for Live {
 
 /// Prepares the probes in processes. Without the news of mappings they still find what a process has
 /// mapped when it is selected.
-fn start_uprobes(waiter: &Waiter) -> Uprobes<UProbeLink> {
+fn start_uprobes(waiter: &Waiter, finders: &'static [Finder]) -> Uprobes<UProbeLink> {
     let watch = MappingWatch::start().and_then(|watch| {
         watch
             .descriptors()
@@ -473,7 +479,7 @@ fn start_uprobes(waiter: &Waiter) -> Uprobes<UProbeLink> {
              the kernel does not tell what is mapped: {error}"
         );
     }
-    Uprobes::new(FINDERS, watch.ok())
+    Uprobes::new(finders, watch.ok())
 }
 
 fn table_full(why: String) -> CannotTrace {

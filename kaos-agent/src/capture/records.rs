@@ -7,8 +7,8 @@ use kaos_ebpf::python::ThreadRecord;
 use kaos_ebpf::record::{
     CgroupRecord, Change, ConnectionRecord, ContextRecord, DataHead, FAMILY_INET, FAMILY_INET6,
     FAMILY_UNIX, FAMILY_UNKNOWN, FLAG_CANDIDATE, FLAG_END_OF_STREAM, FLAG_FIRST_CONTEXT,
-    FLAG_LABELLED, FLAG_SENT, FLAG_STREAM_START, Header, Kind, Life, ProcessRecord, ProgramHead,
-    Socket,
+    FLAG_LABELLED, FLAG_SENT, FLAG_STREAM_START, FLAG_THREADS_OWN, Header, Kind, Life,
+    ProcessRecord, ProgramHead, Socket,
 };
 
 use super::event::{
@@ -146,6 +146,7 @@ fn label(flags: u16, context: u64) -> Label {
     match context {
         _ if flags & FLAG_LABELLED == 0 => Label::Unknown,
         0 => Label::Thread,
+        context if flags & FLAG_THREADS_OWN != 0 => Label::ThreadsOwn(context),
         context => Label::Context(context),
     }
 }

@@ -7,10 +7,12 @@ use std::os::fd::OwnedFd;
 
 use anyhow::{Context as _, anyhow};
 use aya::maps::{HashMap, Map, MapData, MapError};
+use kaos_ebpf::python::PythonLayout;
 use kaos_ebpf::settings::{CANDIDATE, EXCLUDED, SELECTED};
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
 use super::event::Pid;
+use super::kernel::Layout;
 
 /// What the kernel side does with a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +33,7 @@ pub enum Following {
 /// The agent is gone or attaches still, or this process may not look into it (CAP_SYS_PTRACE,
 /// CAP_BPF).
 pub fn following(agent: Pid, pid: Pid) -> anyhow::Result<Following> {
-    let processes = process_table(agent)?;
+    let processes: HashMap<_, u32, u32> = table(agent, "PROCESSES")?;
     let selection = match processes.get(&pid, 0) {
         Ok(selection) => selection,
         Err(MapError::KeyNotFound) => return Ok(Following::No),
@@ -45,9 +47,23 @@ pub fn following(agent: Pid, pid: Pid) -> anyhow::Result<Following> {
     })
 }
 
-/// The map `PROCESSES` of an agent, by way of the agent's own descriptor: nothing is pinned, and
-/// to look maps up by their number takes CAP_SYS_ADMIN.
-fn process_table(agent: Pid) -> anyhow::Result<HashMap<MapData, u32, u32>> {
+/// How the agent that runs as `agent` follows what runs in a Python process; `None` where it does
+/// not.
+///
+/// # Errors
+/// As [`following`].
+pub fn python_layout(agent: Pid, pid: Pid) -> anyhow::Result<Option<PythonLayout>> {
+    let layouts: HashMap<_, u32, Layout> = table(agent, "PYTHON")?;
+    match layouts.get(&pid, 0) {
+        Ok(layout) => Ok(Some(layout.0)),
+        Err(MapError::KeyNotFound) => Ok(None),
+        Err(error) => Err(error).context("cannot read its table"),
+    }
+}
+
+/// A map of an agent, by way of the agent's own descriptor: nothing is pinned, and to look maps up
+/// by their number takes CAP_SYS_ADMIN.
+fn table<Value: aya::Pod>(agent: Pid, name: &str) -> anyhow::Result<HashMap<MapData, u32, Value>> {
     let directory = format!("/proc/{agent}/fd");
     let entries = fs::read_dir(&directory).with_context(|| format!("cannot read {directory}"))?;
     for entry in entries.flatten() {
@@ -62,11 +78,11 @@ fn process_table(agent: Pid) -> anyhow::Result<HashMap<MapData, u32, u32>> {
         };
         let descriptor = duplicate(agent, number).context("cannot look into it")?;
         let map = MapData::from_fd(descriptor).context("cannot read its maps")?;
-        if map.info().is_ok_and(|info| info.name() == b"PROCESSES") {
+        if map.info().is_ok_and(|info| info.name() == name.as_bytes()) {
             return HashMap::try_from(Map::from_map_data(map)?).context("its table is another one");
         }
     }
-    Err(anyhow!("it has no table of processes (yet)"))
+    Err(anyhow!("it has no table {name} (yet)"))
 }
 
 /// A descriptor of another process as our own.

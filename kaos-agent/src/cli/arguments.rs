@@ -262,6 +262,10 @@ pub struct CaptureArguments {
     #[arg(long, value_name = "N", default_value_t = defaults::CONNECTIONS,
           value_parser = clap::value_parser!(u32).range(1..))]
     pub max_connections: u32,
+    /// Do not look into Python processes for what caused a call: with several requests at once, only
+    /// a traceparent tells
+    #[arg(long)]
+    pub no_contexts: bool,
 }
 
 /// The agent about itself

@@ -190,6 +190,7 @@ impl CaptureArguments {
             poll_interval: self.poll_interval,
             max_connections: self.max_connections,
             uprobes: None,
+            contexts: !self.no_contexts,
         })
     }
 }

@@ -71,6 +71,7 @@ fn capture_settings() {
         Duration::from_millis(5)
     );
     assert_eq!(capture("--max-connections 9").max_connections, 9);
+    assert!(!capture("--no-contexts").contexts);
 }
 
 #[test]

@@ -37,12 +37,16 @@ fn understood(pid: Pid, line: &[u8]) -> Option<RunningAgent> {
         .split(|byte| *byte == 0)
         .map(|argument| OsString::from_vec(argument.to_vec()));
     let arguments = config_file::expand(arguments).ok()?;
-    let (selection, output): (SelectionArguments, Option<OutputArguments>) =
+    let (mut selection, output): (SelectionArguments, Option<OutputArguments>) =
         match Arguments::try_parse_from(arguments).ok()?.command {
             Command::Run(run) => (run.selection, Some(run.output)),
             Command::Record(record) => (record.selection, None),
             _ => return None,
         };
+    // In a cluster the name stands in the agent's environment, not in ours.
+    selection
+        .node_name
+        .get_or_insert_with(|| "its own".to_owned());
     Some(RunningAgent {
         pid,
         selection: selection.of_running().ok()?,
@@ -66,6 +70,11 @@ mod tests {
         assert_eq!(selectors.pids, [4_194_305]);
         assert_eq!(selectors.executables.len(), 1);
         assert!(agent.output.is_some());
+        let on_node = of("kaos-agent\0run\0--kubernetes\0").expect("an agent");
+        let Selection::Matching(selectors) = on_node.selection else {
+            panic!("it selects");
+        };
+        assert!(selectors.pods.is_some());
         let recorder = of("kaos-agent\0record\0--all\0-o\0x\0").expect("an agent");
         assert!(recorder.output.is_none());
         assert!(of("kaos-agent\0doctor\0").is_none());

@@ -6,8 +6,10 @@
 use aya_ebpf::helpers::bpf_probe_read_user;
 use aya_ebpf::helpers::generated::bpf_get_current_task;
 use kaos_ebpf::counter::Counter;
-use kaos_ebpf::python::{DIRECT, PYTHON_NO_CONTEXTS, PYTHON_THREADS, PythonLayout};
-use kaos_ebpf::record::{ContextRecord, FLAG_FIRST_CONTEXT, FLAG_LABELLED, Kind};
+use kaos_ebpf::python::{
+    DIRECT, PYTHON_NO_CONTEXTS, PYTHON_THREADS, PYTHON_THREADS_HAVE_CONTEXTS, PythonLayout,
+};
+use kaos_ebpf::record::{ContextRecord, FLAG_FIRST_CONTEXT, FLAG_LABELLED, FLAG_THREADS_OWN, Kind};
 
 use super::count::count;
 use super::maps::{FLUSHING, PYTHON, STREAM_LABELS};
@@ -24,7 +26,7 @@ pub struct Label {
     pub context: u64,
     /// The process's.
     pub epoch: u32,
-    /// 1: it is known what ran.
+    /// 1: it is known what ran, 2: and it is the context that the thread began in.
     known: u32,
 }
 
@@ -51,7 +53,11 @@ impl Label {
     /// Flags of a record with this label.
     #[inline(always)]
     pub fn flags(&self) -> u16 {
-        if self.known != 0 { FLAG_LABELLED } else { 0 }
+        match self.known {
+            0 => 0,
+            1 => FLAG_LABELLED,
+            _ => FLAG_LABELLED | FLAG_THREADS_OWN,
+        }
     }
 }
 
@@ -66,17 +72,17 @@ pub fn label(task: Task) -> Label {
     if let Some(flushed) = unsafe { FLUSHING.get(&task.tid) } {
         return *flushed;
     }
-    running(layout)
+    running(task, layout)
 }
 
 /// What runs now, as the interpreter has it.
 #[inline(always)]
-fn running(layout: &PythonLayout) -> Label {
+fn running(task: Task, layout: &PythonLayout) -> Label {
     match find_running(layout) {
         Some(context) if context != 0 => Label {
             context: context ^ setting!(scramble),
             epoch: layout.epoch,
-            known: 1,
+            known: 1 + u32::from(is_threads_own(task, layout, context)),
         },
         Some(_) if layout.flags & PYTHON_THREADS != 0 => Label {
             context: 0,
@@ -125,6 +131,21 @@ fn find_running(layout: &PythonLayout) -> Option<u64> {
     Some(if entered == 0 { 0 } else { context })
 }
 
+/// Whether a context that a thread has entered is the one that the thread began in: it was entered
+/// from none.
+#[inline(always)]
+fn is_threads_own(task: Task, layout: &PythonLayout, context: u64) -> bool {
+    /// From the number of those who entered a context back to the context that was left for it.
+    const LEFT: u64 = 24;
+    if layout.flags & PYTHON_THREADS_HAVE_CONTEXTS == 0 || task.tid == task.pid {
+        return false;
+    }
+    let entered = u64::from(layout.entered);
+    let left = user::<u64>(context.wrapping_add(entered).wrapping_sub(LEFT)).unwrap_or(0);
+    // One that nobody entered is what the thread got when it needed one.
+    left == 0 || user::<u32>(left.wrapping_add(entered)).unwrap_or(0) == 0
+}
+
 /// A context was made, a copy of the running one where `is_copy`.
 #[inline(always)]
 pub fn made(task: Task, context: u64, is_copy: bool) -> Option<()> {
@@ -138,7 +159,7 @@ pub fn made(task: Task, context: u64, is_copy: bool) -> Option<()> {
     count(Counter::Contexts, 1);
     let first = layout.flags & PYTHON_NO_CONTEXTS != 0;
     let origin = if is_copy && !first {
-        running(layout)
+        running(task, layout)
     } else {
         Label::UNKNOWN
     };
@@ -166,7 +187,7 @@ pub fn made(task: Task, context: u64, is_copy: bool) -> Option<()> {
 pub fn stream_written(task: Task, object: u64) -> Option<()> {
     // SAFETY: entries stay valid for the run of a program; user space replaces them whole.
     let layout = unsafe { PYTHON.get(&task.pid) }?;
-    let label = running(layout);
+    let label = running(task, layout);
     STREAM_LABELS.insert(&stream(task, object), &label, 0).ok()
 }
 

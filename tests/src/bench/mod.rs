@@ -4,6 +4,7 @@
 //! the machine meets all of them; results are medians with their quartiles. Nothing is asserted:
 //! times belong to the machine that they were measured on.
 
+pub mod causality;
 pub mod flood;
 mod http1;
 pub(crate) mod listen;

@@ -17,6 +17,9 @@ pub struct Report {
     /// What it costs to understand bodies.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub semantics: Vec<Semantics>,
+    /// What it costs to know the causes of calls.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub causality: Option<Causality>,
     /// Time to the first span.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start: Option<Start>,
@@ -116,6 +119,27 @@ pub struct Replay {
     pub mb_per_s: f64,
     /// Small exchanges per second of CPU time.
     pub exchanges_per_s: f64,
+}
+
+/// Medians of the benchmark `causality`. CPU time is that of service and agent together, µs.
+#[derive(Debug, Serialize)]
+pub struct Causality {
+    /// Without an agent.
+    pub bare_cpu_us_per_request: f64,
+    /// With an agent that does not look into Python.
+    pub without_contexts_cpu_us_per_request: f64,
+    /// With one that does.
+    pub with_contexts_cpu_us_per_request: f64,
+    /// The difference of these two, window by window.
+    pub added_us_per_request: f64,
+    /// What of that is in the agent's process.
+    pub added_in_agent_us_per_request: f64,
+    /// Calls that were told as their request's.
+    pub right: usize,
+    /// Calls that were told without a cause.
+    pub unknown: usize,
+    /// Calls that were told as another request's.
+    pub wrong: usize,
 }
 
 /// Results of the benchmark `start`.

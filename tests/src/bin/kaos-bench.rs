@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use kaos_tests::bench::report::{Overheads, Report};
-use kaos_tests::bench::{flood, overhead, overhead_tls, replay, semantics, start};
+use kaos_tests::bench::{causality, flood, overhead, overhead_tls, replay, semantics, start};
 
 /// Benchmarks of the agent
 #[derive(Debug, Parser)]
@@ -35,6 +35,8 @@ enum Benchmark {
     Replay,
     /// Cost of understanding model and tool calls
     Semantics,
+    /// Cost of knowing the causes of calls in a Python service
+    Causality,
     /// Time to the first span
     Start,
 }
@@ -71,6 +73,10 @@ fn main() -> ExitCode {
             plain: (!only_tls).then(|| overhead::run(effort)),
             tls: arguments.tls.then(|| overhead_tls::run(effort)),
         });
+    }
+    if wants(Benchmark::Causality) {
+        let (rounds, requests) = if quick { (1, 128) } else { (8, 512) };
+        report.causality = Some(causality::run(rounds, requests));
     }
     if let Some(file) = arguments.json {
         let json = serde_json::to_string_pretty(&report).expect("numbers are JSON") + "\n";

@@ -279,16 +279,33 @@ impl<'a> Workloads<'a> {
         }
     }
 
-    /// `causes.py` with an interpreter that may be another one than the environment's.
+    /// `causes.py` with an interpreter that may be another one than the environment's: an executable,
+    /// or a directory with a root file system that has one.
     #[must_use]
     pub fn causes(&self, service: &str, python: &Path, kind: &str, backend: &str) -> Server {
+        /// Becomes the interpreter, which sees the workloads in a mount of its own.
+        const ENTER: &str = r#"root=$0
+            mount --bind "$1" "$root/mnt"
+            shift
+            exec chroot "$root" python3 -u "$@""#;
         let port = free_port();
-        let mut command = self.command(service, python);
-        command
-            .arg("-u")
-            .arg(directory().join("python/causes.py"))
-            .args([kind, &port.to_string(), backend]);
-        if python != self::python() {
+        let scripts = directory().join("python");
+        let is_root = python.is_dir();
+        let mut command = if is_root {
+            let mut command = self.command(service, Path::new("unshare"));
+            command.args(["--mount", "sh", "-ec", ENTER]).args([
+                python,
+                scripts.as_path(),
+                Path::new("/mnt/causes.py"),
+            ]);
+            command
+        } else {
+            let mut command = self.command(service, python);
+            command.arg("-u").arg(scripts.join("causes.py"));
+            command
+        };
+        command.args([kind, &port.to_string(), backend]);
+        if !is_root && python != self::python() {
             command.env("PYTHONPATH", packages());
         }
         Server::start(service, port, &mut command, "listening")
@@ -313,6 +330,8 @@ pub enum Need {
     Go,
     /// The Ollama that `cargo xtask setup --ollama` builds.
     Ollama,
+    /// The root file systems that `cargo xtask setup --pythons` makes.
+    PythonRoots,
     /// A program.
     Program(&'static str),
 }
@@ -326,6 +345,9 @@ pub fn lacks(needs: &[Need]) -> bool {
         Need::Ollama => env::var_os("KAOS_OLLAMA")
             .is_none()
             .then(|| "no Ollama; type: cargo xtask setup --ollama".to_owned()),
+        Need::PythonRoots => python_roots()
+            .is_empty()
+            .then(|| "no other versions; type: cargo xtask setup --pythons".to_owned()),
         Need::Program(name) => {
             let path = env::var_os("PATH").unwrap_or_default();
             let found = env::split_paths(&path)
@@ -389,6 +411,15 @@ pub(crate) fn directory() -> PathBuf {
 #[must_use]
 pub fn python() -> PathBuf {
     variable("KAOS_PYTHON")
+}
+
+/// Root file systems with interpreters of other versions, and the packages that `causes.py` needs.
+#[must_use]
+pub fn python_roots() -> Vec<PathBuf> {
+    let named = env::var_os("KAOS_PYTHON_ROOTS").unwrap_or_default();
+    env::split_paths(&named)
+        .filter(|root| !root.as_os_str().is_empty())
+        .collect()
 }
 
 /// The packages of that environment, for other interpreters of the same version.

@@ -7,6 +7,7 @@ SERVER-SHAPE. It says "listening" when it does.
 import asyncio
 import contextvars
 import itertools
+import os
 import socket
 import sys
 import threading
@@ -88,15 +89,20 @@ def paths(ident):
     return [f"/out/{ident}/{number}" for number in range(CALLS)]
 
 
+# Ways whose causes are all known.
+mixed = ["plain", "gather", "group", "anyio", "thread"]
 background = set()
 executor = ThreadPoolExecutor(16)
 variable = contextvars.ContextVar("variable")
+empty = contextvars.Context()
 
 
 async def calls(client, shape, ident):
     """The calls of a request, in the way that the shape says."""
     variable.set(ident)
     todo = paths(ident)
+    if shape == "mix":
+        shape = mixed[int(ident) % len(mixed)]
     match shape:
         case "gather":
             await asyncio.gather(*map(client.get, todo))
@@ -113,7 +119,7 @@ async def calls(client, shape, ident):
         case "thread":
             for path in todo:
                 await asyncio.to_thread(client.get_blocking, path)
-        case "executor":
+        case "executor" | "inherit":
             loop = asyncio.get_running_loop()
             for path in todo:
                 await loop.run_in_executor(executor, client.get_blocking, path)
@@ -134,6 +140,13 @@ async def calls(client, shape, ident):
                 asyncio.eager_task_factory(loop, client.get(path)) for path in todo
             ]
             await asyncio.gather(*tasks)
+        case "fresh":
+            # In contexts that are no copies of the request's, at the address of one that was.
+            loop = asyncio.get_running_loop()
+            for number, path in enumerate(todo):
+                contextvars.copy_context()
+                context = empty.copy() if number % 2 else contextvars.Context()
+                await loop.create_task(client.get(path), context=context)
         case _:
             for path in todo:
                 await client.get(path)
@@ -204,6 +217,35 @@ def starlette(client, shape):
     }.get(shape, plain)
     middleware = [Middleware(Passing)] if shape.startswith("middle") else []
     return Starlette(routes=[Route("/in/{ident}", endpoint)], middleware=middleware)
+
+
+def wsgi(client):
+    """An application of WSGI."""
+
+    def application(environ, start_response):
+        for path in paths(environ["PATH_INFO"].removeprefix("/in/")):
+            client.get_blocking(path)
+        start_response("200 OK", [("content-length", "4")])
+        return [b"done"]
+
+    return application
+
+
+def run_gunicorn(application, port, worker_class, **settings):
+    from gunicorn.app.base import BaseApplication
+
+    class Server(BaseApplication):
+        def load_config(self):
+            self.cfg.set("bind", f"127.0.0.1:{port}")
+            self.cfg.set("workers", 2)
+            self.cfg.set("worker_class", worker_class)
+            for name, value in settings.items():
+                self.cfg.set(name, value)
+
+        def load(self):
+            return application
+
+    Server().run()
 
 
 def run_uvicorn(application, port, **settings):
@@ -311,6 +353,10 @@ def main():
     kind, port, url = sys.argv[1], int(sys.argv[2]), sys.argv[3]
     server, _, shape = kind.partition("-")
     name, _, shape = shape.partition("-")
+    if shape == "inherit" and not sys.flags.thread_inherit_context:
+        # Each thread begins in a copy of its starter's context: of 3.14, which the executor has too.
+        options = [sys.executable, "-u", "-X", "thread_inherit_context=1"]
+        os.execv(sys.executable, options + sys.argv)
     client = {"raw": Raw, "httpx": Httpx, "aiohttp": Aiohttp}[name](url)
     if server.startswith("starlette"):
         application, server = starlette(client, shape), server.replace("starlette", "uvicorn")
@@ -322,6 +368,10 @@ def main():
             run_uvicorn(application, port, loop="asyncio", http="h11")
         case "uvicornuv":
             run_uvicorn(application, port, loop="uvloop", http="httptools")
+        case "gunicorn":
+            run_gunicorn(application, port, "uvicorn.workers.UvicornWorker")
+        case "gthread":
+            run_gunicorn(wsgi(client), port, "gthread", threads=64)
         case "hypercorn":
             run_hypercorn(application, port)
         case "aiohttp":

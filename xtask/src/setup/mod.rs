@@ -8,6 +8,7 @@ mod cluster;
 mod machine;
 mod ollama;
 mod packages;
+mod pythons;
 mod root;
 mod steps;
 
@@ -35,6 +36,10 @@ pub struct Options {
     /// Also build Ollama, for the test of a real model server (minutes).
     #[arg(long)]
     ollama: bool,
+    /// Also make root file systems with other versions of Python, for the tests of what caused what
+    /// (minutes).
+    #[arg(long)]
+    pythons: bool,
     /// Also bring what a whole Kubernetes node needs, for `cargo xtask e2e` (more minutes).
     #[arg(long)]
     node: bool,
@@ -56,6 +61,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         (cluster::STEPS, options.cluster || options.node),
         (cluster::NODE_STEPS, options.node),
         (ollama::STEPS, options.ollama),
+        (pythons::STEPS, options.pythons),
     ];
     let more = more.into_iter().filter(|(_, is_wanted)| *is_wanted);
     let more = more.flat_map(|(steps, _)| steps);
@@ -90,6 +96,7 @@ pub fn variables() -> Result<Vec<String>> {
         ("KAOS_PYTHON", steps::python()?),
         ("KAOS_GO_WORKLOAD", steps::go_workload()?),
         ("KAOS_OLLAMA", ollama::built()?),
+        ("KAOS_PYTHON_ROOTS", pythons::built()?),
     ];
     Ok(found
         .into_iter()

@@ -2,14 +2,23 @@
 
 use kaos_ebpf::python::COPY;
 
+use super::layout::ContextType;
 use crate::capture::uprobes::image::Image;
 use crate::capture::uprobes::site::{Finder, Place, Site};
 
 /// Exported by every interpreter since 3.7: makes the copy of the running context that each task,
 /// callback and thread gets.
 pub const COPY_CURRENT: &str = "PyContext_CopyCurrent";
+/// Exported, too: makes an empty context for native code.
+const NEW: &str = "PyContext_New";
+/// Exported, too: makes a copy of any context for native code.
+const COPY_OF: &str = "PyContext_Copy";
 /// Exported, too: the type of contexts.
 pub const CONTEXT_TYPE: &str = "PyContext_Type";
+/// Python's `Context()`.
+pub const TYPE_NEW: &str = "Context()";
+/// Python's `Context.copy()`.
+pub const METHOD_COPY: &str = "Context.copy()";
 /// Something is written to a stream of uvloop, in the context of the writer.
 const BUFFER_WRITE: &str = "__pyx_f_6uvloop_4loop_8UVStream__buffer_write";
 /// What was written is sent, in no context.
@@ -18,24 +27,67 @@ const EXEC_WRITE: &str = "__pyx_f_6uvloop_4loop_8UVStream__exec_write";
 /// Program on the return of what makes contexts.
 pub const CONTEXT_MADE: &str = "context_made";
 
+/// Programs in uvloop: something is written, and then sent.
+const STREAM_WRITTEN: &str = "stream_written";
+const STREAM_FLUSH: &str = "stream_flush";
+const STREAM_FLUSHED: &str = "stream_flushed";
+/// All programs at what is found here.
+pub const PROGRAMS: [&str; 4] = [CONTEXT_MADE, STREAM_WRITTEN, STREAM_FLUSH, STREAM_FLUSHED];
+
 /// Finds them.
 pub const FINDER: Finder = Finder {
-    functions: &[COPY_CURRENT, BUFFER_WRITE, EXEC_WRITE],
+    functions: &[
+        COPY_CURRENT,
+        NEW,
+        COPY_OF,
+        CONTEXT_TYPE,
+        BUFFER_WRITE,
+        EXEC_WRITE,
+    ],
     sites,
 };
 
 fn sites(image: &Image<'_>) -> Vec<Site> {
     let wanted = [
         (COPY_CURRENT, CONTEXT_MADE, COPY),
-        (BUFFER_WRITE, "stream_written", 0),
-        (EXEC_WRITE, "stream_flush", 0),
-        (EXEC_WRITE, "stream_flushed", 0),
+        (NEW, CONTEXT_MADE, 0),
+        (COPY_OF, CONTEXT_MADE, 0),
+        (BUFFER_WRITE, STREAM_WRITTEN, 0),
+        (EXEC_WRITE, STREAM_FLUSH, 0),
+        (EXEC_WRITE, STREAM_FLUSHED, 0),
     ];
-    let found = wanted.into_iter().filter_map(|(name, program, cookie)| {
+    let named = wanted.into_iter().filter_map(|(name, program, cookie)| {
         let address = image.function(name)?.address;
         site(image, address, program, name, cookie)
     });
-    found.collect()
+    let mut found: Vec<Site> = named.collect();
+    for made in makers_of_type(image) {
+        // Where the linker has folded functions that are the same into one.
+        let is_known = |known: &Site| (known.program, known.offset) == (made.program, made.offset);
+        if !found.iter().any(is_known) {
+            found.push(made);
+        }
+    }
+    found
+}
+
+/// What makes contexts for Python code. These functions have no exported names; the type, which has
+/// one, points to them.
+fn makers_of_type(image: &Image<'_>) -> Vec<Site> {
+    let Some(exported) = image.function(CONTEXT_TYPE) else {
+        return Vec::new();
+    };
+    let Some(context_type) = ContextType::read(&image.data(), exported.address) else {
+        return Vec::new();
+    };
+    let makers = [
+        (TYPE_NEW, context_type.make),
+        (METHOD_COPY, context_type.copy),
+    ];
+    makers
+        .into_iter()
+        .filter_map(|(name, address)| site(image, address, CONTEXT_MADE, name, 0))
+        .collect()
 }
 
 /// The site of a function: its first instruction, or the one behind a landing pad, at which a probe
@@ -53,7 +105,7 @@ pub fn site(
     let code = image.code(address, LANDING_PAD.len() + 2);
     let is_landing_pad = cfg!(target_arch = "x86_64") && code.starts_with(&LANDING_PAD);
     let skipped = if is_landing_pad { LANDING_PAD.len() } else { 0 };
-    let address = address + skipped as u64;
+    let address = address.wrapping_add(skipped as u64);
     Some(Site {
         program,
         function,

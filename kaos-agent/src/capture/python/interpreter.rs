@@ -10,6 +10,11 @@ use crate::capture::uprobes::file;
 use crate::capture::uprobes::image::Image;
 use crate::capture::uprobes::mappings::Mapping;
 
+/// Exported since 3.11: its version.
+const VERSION: &str = "Py_Version";
+/// Exported: all that it knows.
+const RUNTIME: &str = "_PyRuntime";
+
 /// An interpreter in a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Interpreter {
@@ -19,6 +24,10 @@ pub struct Interpreter {
     pub version: Option<String>,
     /// Its type of contexts.
     pub context_type: ContextType,
+    /// Whether each thread runs in a context from its beginning on, as since 3.14.
+    pub threads_have_contexts: bool,
+    /// Address and length of its `_PyRuntime`.
+    pub runtime: Option<(u64, u64)>,
 }
 
 /// What a process has mapped, as far as it matters here.
@@ -55,7 +64,7 @@ impl Mapped {
             .find(|mapping| mapping.path == path)
             .ok_or("the interpreter is not mapped any more")?;
         let opened = file::open(mapping).map_err(|error| format!("{error}"))?;
-        let names = [CONTEXT_TYPE, COPY_CURRENT, "Py_Version"];
+        let names = [CONTEXT_TYPE, COPY_CURRENT, VERSION, RUNTIME];
         let image = Image::read(&opened.file, &names).map_err(|error| format!("{error}"))?;
         let start = image.code_start().ok_or("the interpreter has no code")?;
         let moved = mapping.start.wrapping_sub(start);
@@ -67,8 +76,12 @@ impl Mapped {
             .map_err(|error| format!("its memory cannot be read: {error}"))?;
         let context_type = ContextType::read(&memory, address)
             .ok_or_else(|| super::layout::NotFound::Type.to_string())?;
-        let version = address_of("Py_Version").and_then(|address| memory.word(address));
+        let version = address_of(VERSION).and_then(|address| memory.word(address));
         Ok(Interpreter {
+            threads_have_contexts: version.is_some_and(|hex| hex & 0xffff_ffff >= 0x030e_0000),
+            runtime: image
+                .function(RUNTIME)
+                .map(|runtime| (runtime.address.wrapping_add(moved), runtime.size)),
             path: path.to_owned(),
             version: version.map(version_text),
             context_type,

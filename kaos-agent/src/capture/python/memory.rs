@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::capture::event::Pid;
+use crate::capture::uprobes::data::Data;
 
 /// Most bytes of one read: whatever is looked at is smaller.
 const MOST_BYTES: usize = 4096;
@@ -59,6 +60,13 @@ impl Memory for ProcessMemory {
         let read =
             unsafe { libc::process_vm_readv(pid, &raw const local, 1, &raw const remote, 1, 0) };
         (usize::try_from(read) == Ok(length)).then_some(bytes)
+    }
+}
+
+/// What a process finds in its memory when a file is loaded.
+impl Memory for Data<'_> {
+    fn bytes(&self, address: u64, length: usize) -> Option<Vec<u8>> {
+        Data::bytes(self, address, length)
     }
 }
 

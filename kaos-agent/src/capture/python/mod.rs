@@ -12,12 +12,15 @@ pub mod finder;
 pub mod interpreter;
 pub mod layout;
 pub mod memory;
+pub mod runtime;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use kaos_ebpf::python::{PYTHON_NO_CONTEXTS, PYTHON_THREADS, PythonLayout, ThreadRecord};
+use kaos_ebpf::python::{
+    PYTHON_NO_CONTEXTS, PYTHON_THREADS, PYTHON_THREADS_HAVE_CONTEXTS, PythonLayout, ThreadRecord,
+};
 
 use self::interpreter::{Interpreter, Mapped};
 use self::memory::ProcessMemory;
@@ -198,27 +201,12 @@ impl Pythons {
         programs: &mut impl Programs,
     ) -> Result<Following, Failure> {
         let path = self.processes[&pid].path.clone();
-        let mapped = Mapped::of(pid);
-        if mapped.has("/gevent/") {
-            return Err(Failure::For(
-                "gevent switches between requests inside of a thread, in no context".to_owned(),
-            ));
-        }
-        let interpreter = mapped.interpreter(pid, &path).map_err(Failure::Now)?;
         let pointers: Vec<u64> = threads
             .iter()
             .filter(|thread| thread.pid == pid)
             .map(|thread| thread.thread_pointer)
             .collect();
-        let memory = ProcessMemory(pid);
-        let behind_pointer = mapped.has("ld-musl");
-        let context_type = &interpreter.context_type;
-        let found = layout::find(&memory, context_type, &pointers, behind_pointer);
-        let mut layout = found.map_err(|error| Failure::Now(error.to_string()))?;
-        // uvloop reads in no context, and its thread is everybody's.
-        if mapped.has("/uvloop/") {
-            layout.flags &= !PYTHON_THREADS;
-        }
+        let (interpreter, mut layout) = examine(pid, &path, Some(&pointers))?;
         self.epoch = self.epoch.wrapping_add(1 << 16);
         layout.epoch = self.epoch;
         programs.follow(pid, &layout).map_err(Failure::For)?;
@@ -254,10 +242,50 @@ impl Pythons {
     }
 }
 
+/// Finds out how a process with an interpreter in this file can be followed, from the thread
+/// pointers of its threads; where those are not given, from the one that the interpreter knows.
+///
+/// # Errors
+/// Why it cannot be followed.
+pub fn examine(
+    pid: Pid,
+    path: &Path,
+    threads: Option<&[u64]>,
+) -> Result<(Interpreter, PythonLayout), Failure> {
+    let mapped = Mapped::of(pid);
+    if mapped.has("/gevent/") {
+        return Err(Failure::For(
+            "gevent switches between requests inside of a thread, in no context".to_owned(),
+        ));
+    }
+    let interpreter = mapped.interpreter(pid, path).map_err(Failure::Now)?;
+    let memory = ProcessMemory(pid);
+    let threads = match (threads, interpreter.runtime) {
+        (Some(threads), _) => threads.to_vec(),
+        (None, Some((address, length))) => runtime::thread_pointers(&memory, address, length),
+        (None, None) => Vec::new(),
+    };
+    let behind_pointer = mapped.has("ld-musl");
+    let context_type = &interpreter.context_type;
+    let found = layout::find(&memory, context_type, &threads, behind_pointer);
+    let mut layout = found.map_err(|error| Failure::Now(error.to_string()))?;
+    // uvloop reads in no context, and its thread is everybody's.
+    if mapped.has("/uvloop/") {
+        layout.flags &= !PYTHON_THREADS;
+    }
+    if interpreter.threads_have_contexts {
+        layout.flags |= PYTHON_THREADS_HAVE_CONTEXTS;
+    }
+    Ok((interpreter, layout))
+}
+
 /// Why it was not found out how to follow a process.
-enum Failure {
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
     /// It may be possible later.
+    #[error("{0}")]
     Now(String),
     /// It will not be possible.
+    #[error("{0}")]
     For(String),
 }

@@ -10,11 +10,13 @@ use std::os::unix::fs::FileExt as _;
 use object::LittleEndian;
 use object::elf::{
     ELFCLASS64, ELFDATA2LSB, ELFMAG, FileHeader64, Machine, PF_X, PT_LOAD, ProgramHeader64,
-    SHN_UNDEF, SHT_DYNSYM, SHT_GNU_HASH, SHT_SYMTAB, STT_FUNC, STT_OBJECT, SectionHeader64, Sym64,
+    SHN_UNDEF, SHT_DYNSYM, SHT_GNU_HASH, SHT_RELA, SHT_SYMTAB, STT_FUNC, STT_OBJECT,
+    SectionHeader64, Sym64,
 };
 use object::pod::{Pod, from_bytes, slice_from_all_bytes};
 use rustc_hash::FxHashMap;
 
+use super::data::{Data, Part};
 use super::exports::Exports;
 
 /// Bytes of one table of a file. The symbols of a browser engine have some 40 MiB.
@@ -48,8 +50,12 @@ pub struct Function {
 /// An executable file or a library, opened.
 pub struct Image<'file> {
     file: &'file File,
-    /// Executable parts: address, length, offset in the file.
-    code: Vec<(u64, u64, u64)>,
+    /// Executable parts.
+    code: Vec<Part>,
+    /// All parts that are loaded.
+    loaded: Vec<Part>,
+    /// Offset and length of the tables of relocations.
+    relocations: Vec<(u64, u64)>,
     functions: FxHashMap<&'static str, Function>,
 }
 
@@ -72,24 +78,34 @@ impl<'file> Image<'file> {
         let mut image = Self {
             file,
             code: Vec::new(),
+            loaded: Vec::new(),
+            relocations: Vec::new(),
             functions: FxHashMap::default(),
         };
         let segments = header.e_phoff.get(LE);
         let count = usize::from(header.e_phnum.get(LE));
         let segments: Table<ProgramHeader64<LittleEndian>> = Table::read(file, segments, count)?;
         for segment in segments.entries()? {
-            if segment.p_type.get(LE) == PT_LOAD && segment.p_flags.get(LE).contains(PF_X) {
+            if segment.p_type.get(LE) == PT_LOAD {
                 let place = (&segment.p_vaddr, &segment.p_filesz, &segment.p_offset);
-                let (address, length, offset) = place;
-                image
-                    .code
-                    .push((address.get(LE), length.get(LE), offset.get(LE)));
+                let part = (place.0.get(LE), place.1.get(LE), place.2.get(LE));
+                image.loaded.push(part);
+                if segment.p_flags.get(LE).contains(PF_X) {
+                    image.code.push(part);
+                }
             }
         }
         let count = usize::from(header.e_shnum.get(LE));
         let sections: Table<SectionHeader64<LittleEndian>> =
             Table::read(file, header.e_shoff.get(LE), count)?;
         let sections = sections.entries()?;
+        let is_relocations =
+            |section: &&SectionHeader64<LittleEndian>| section.sh_type.get(LE) == SHT_RELA;
+        image.relocations = sections
+            .iter()
+            .filter(is_relocations)
+            .map(|section| (section.sh_offset.get(LE), section.sh_size.get(LE)))
+            .collect();
         for (index, section) in sections.iter().enumerate() {
             let kind = section.sh_type.get(LE);
             let linked = |section: &SectionHeader64<LittleEndian>| {
@@ -211,6 +227,12 @@ impl<'file> Image<'file> {
         self.functions.is_empty()
     }
 
+    /// Its data.
+    #[must_use]
+    pub fn data(&self) -> Data<'_> {
+        Data::read(self.file, &self.loaded, &self.relocations)
+    }
+
     /// Page at which its code begins, as the file says it.
     #[must_use]
     pub fn code_start(&self) -> Option<u64> {
@@ -305,7 +327,7 @@ fn part(
 }
 
 /// Reads a part of a file. A length that the file does not have costs no memory.
-fn bytes(file: &File, offset: u64, length: u64) -> io::Result<Vec<u8>> {
+pub(super) fn bytes(file: &File, offset: u64, length: u64) -> io::Result<Vec<u8>> {
     let end = offset
         .checked_add(length)
         .ok_or(io::ErrorKind::InvalidData)?;

@@ -13,6 +13,7 @@
 //!
 //! A probe hits in every process that maps its file; programs look whose hit it is first.
 
+pub mod data;
 mod exports;
 pub mod file;
 pub mod image;
@@ -78,6 +79,8 @@ crate::counters! {
 
 /// Who looks for functions.
 pub static FINDERS: &[Finder] = &[super::tls::FINDER, super::python::finder::FINDER];
+/// Who does where Python processes are not to be looked into.
+pub static FINDERS_WITHOUT_PYTHON: &[Finder] = &[super::tls::FINDER];
 
 /// Attaches programs. What it returns detaches when it is dropped.
 pub trait Attach {

@@ -65,6 +65,8 @@ fn check_btf(path: &Path) -> Check {
 struct Capability {
     name: &'static str,
     bit: u32,
+    /// What it is for.
+    purpose: &'static str,
     /// What cannot be done without it; `None` where nothing can.
     lost: Option<&'static str>,
 }
@@ -74,26 +76,34 @@ const CAPABILITIES: [Capability; 5] = [
     Capability {
         name: "CAP_BPF",
         bit: 39,
+        purpose: "loads programs and their maps",
         lost: None,
     },
     Capability {
         name: "CAP_PERFMON",
         bit: 38,
+        purpose: "attaches programs that read memory, and tells what processes map",
         lost: None,
     },
     Capability {
         name: "CAP_SYS_PTRACE",
         bit: 19,
-        lost: Some("environment and executable of other users' processes cannot be read"),
+        purpose: "looks into processes: settings, executable, Python's contexts",
+        lost: Some(
+            "settings, executable and Python's contexts of processes of other users, or with more \
+             capabilities, cannot be read",
+        ),
     },
     Capability {
         name: "CAP_DAC_READ_SEARCH",
         bit: 2,
+        purpose: "reads the files that processes map, whosever they are",
         lost: Some("files of containers that belong to other users cannot be read"),
     },
     Capability {
         name: "CAP_CHECKPOINT_RESTORE",
         bit: 40,
+        purpose: "reads the very file that is mapped, even where it was replaced or deleted since",
         lost: Some("mapped files that were replaced since cannot be read"),
     },
 ];
@@ -112,7 +122,7 @@ fn check_capabilities(status: &str) -> Vec<Check> {
         let remedy =
             format!("run as root, or grant {name} (setcap, or securityContext.capabilities)");
         match capability.lost {
-            _ if has(capability.bit) => Check::ok(name, "held"),
+            _ if has(capability.bit) => Check::ok(name, format!("held: {}", capability.purpose)),
             None if has(CAP_SYS_ADMIN) => Check::ok(name, "not held, but CAP_SYS_ADMIN is"),
             None => Check::fail(name, "not held: no program can be loaded", remedy),
             Some(lost) => Check::warn(name, format!("not held: {lost}"), remedy),

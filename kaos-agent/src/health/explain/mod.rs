@@ -2,6 +2,7 @@
 //!
 //! Everything is read from `/proc` and from the agents that run on this machine, at this moment.
 
+mod causes;
 mod files;
 mod runtime;
 mod sdk;
@@ -21,8 +22,9 @@ use crate::capture::event::{Pid, ProcessInfo};
 use crate::capture::processes;
 use crate::identity::container::container_id;
 
+pub use causes::{Causes, Probe, Python};
 use files::MappedFiles;
-pub use runtime::{Causes, Runtime};
+pub use runtime::Runtime;
 pub use sdk::{Sdk, SdkVerdict};
 pub use settings::{Destination, Settings, Variable};
 pub use tls::{TlsLibrary, TlsSite};
@@ -95,7 +97,7 @@ pub fn explain(pid: Pid, agents: &[RunningAgent]) -> anyhow::Result<Explanation>
     let runtime = Runtime::of(&info, &files);
     let sdk = Sdk::of(pid, &info, &files, &runtime, &settings);
     Ok(Explanation {
-        causes: Causes::of(&runtime),
+        causes: Causes::of(pid, &traced),
         tls: tls::libraries(pid),
         process: process(pid, info),
         traced,

@@ -73,27 +73,6 @@ fn recognised(file: &str) -> Option<(&'static str, Option<String>)> {
     })
 }
 
-/// How it is found which request caused a call.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Causes {
-    /// In a few words.
-    pub method: String,
-    /// What that comes to.
-    pub why: String,
-}
-
-impl Causes {
-    pub(super) fn of(_runtime: &Runtime) -> Self {
-        Self {
-            method: "one request in flight".to_owned(),
-            why:
-                "a call belongs to the request that its process serves; with several at once only \
-                  a traceparent tells"
-                    .to_owned(),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

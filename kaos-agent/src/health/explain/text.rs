@@ -3,7 +3,9 @@
 use std::fmt::Write;
 
 use super::settings::Destination;
-use super::{Explanation, Process, SdkVerdict, Settings, TlsLibrary, Traced, TracedVerdict};
+use super::{
+    Causes, Explanation, Probe, Process, SdkVerdict, Settings, TlsLibrary, Traced, TracedVerdict,
+};
 
 /// Width of the left column.
 const WIDTH: usize = 10;
@@ -20,12 +22,7 @@ pub fn render(explanation: &Explanation) -> String {
         let _ = write!(name, " with {event_loop}");
     }
     section(&mut text, "runtime", [name, runtime.file.clone()]);
-    let causes = &explanation.causes;
-    section(
-        &mut text,
-        "causes",
-        [causes.method.clone(), causes.why.clone()],
-    );
+    section(&mut text, "causes", causes(&explanation.causes));
     let mut tls: Vec<_> = explanation.tls.iter().map(tls_library).collect();
     if tls.is_empty() {
         tls.push("no library of TLS is mapped".to_owned());
@@ -78,6 +75,47 @@ fn traced(traced: &Traced) -> Vec<String> {
         format!("{what}agent {}: {}", agent.pid, agent.why)
     });
     [verdict.to_owned()].into_iter().chain(agents).collect()
+}
+
+fn causes(causes: &Causes) -> Vec<String> {
+    let mut lines = vec![causes.method.to_owned(), causes.why.clone()];
+    let Some(python) = &causes.python else {
+        return lines;
+    };
+    let version = python.version.as_deref().unwrap_or("of unknown version");
+    lines.push(format!("interpreter {version} in {}", python.file));
+    if let Some(slot) = python.slot {
+        let behind = python.slot_behind;
+        let behind = behind.map(|offset| format!(", then {offset:#x}"));
+        let mut line = format!(
+            "thread state at {slot:#x}{} from the thread pointer",
+            behind.unwrap_or_default()
+        );
+        if let Some(context) = python.context {
+            let _ = write!(line, ", its context at {context}");
+        }
+        lines.push(line);
+    }
+    lines.extend(python.probes.iter().map(|probe| {
+        let how = if probe.emulated {
+            "emulated"
+        } else {
+            "stepped over"
+        };
+        let Probe {
+            function,
+            file,
+            offset,
+            ..
+        } = probe;
+        format!("{function} probed at {offset:#x} in {file} ({how})")
+    }));
+    let followed = python
+        .followed_by
+        .iter()
+        .map(|agent| format!("followed by agent {agent}"));
+    lines.extend(followed);
+    lines
 }
 
 fn environment(settings: &Settings) -> Vec<String> {

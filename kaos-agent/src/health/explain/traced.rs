@@ -3,8 +3,10 @@
 use serde::Serialize;
 
 use crate::capture::event::Pid;
+use crate::capture::processes;
 use crate::capture::running::{Following, following};
 use crate::capture::selection::rule_of;
+use crate::identity::container::pod_uid;
 use crate::settings::{OutputSettings, Selection};
 
 /// An agent that runs on this machine, and what its command line asks of it.
@@ -117,13 +119,23 @@ fn rule(selection: &Selection, pid: Pid) -> Option<String> {
     let Selection::Matching(selectors) = selection else {
         return Some("selected by --all".to_owned());
     };
-    let rule = rule_of(selectors, pid)?;
+    let Some(rule) = rule_of(selectors, pid) else {
+        return selectors.pods.as_ref().and_then(|_| rule_of_pods(pid));
+    };
     Some(if rule.matches == pid {
         format!("selected by {}", rule.selector)
     } else {
         let (selector, ancestor) = (rule.selector, rule.matches);
         format!("selected by {selector}, as a descendant of process {ancestor}")
     })
+}
+
+/// The rule for what runs in a pod. Which pods are labelled only the agent knows: its table says so.
+fn rule_of_pods(pid: Pid) -> Option<String> {
+    let pod = pod_uid(&processes::describe(pid, None).cgroup)?;
+    Some(format!(
+        "selected by --kubernetes, where its pod {pod} is on the agent's node and labelled"
+    ))
 }
 
 fn why_not(rule: Option<String>, selection: &Selection) -> String {

@@ -124,13 +124,34 @@ impl Contexts {
         match label {
             Label::Unknown => None,
             Label::Thread => Some(Place::Thread(pid, tid)),
-            Label::Context(name) => {
-                let known = self.names.get(&pid).and_then(|names| names.get(&name));
-                let number = match known {
-                    Some(number) => *number,
-                    None => self.enter(pid, name, None, 0),
-                };
+            Label::Context(name) => Some(Place::Context(self.number(pid, name))),
+            Label::ThreadsOwn(name) => {
+                let number = self.number(pid, name);
+                self.cut_off(number);
                 Some(Place::Context(number))
+            }
+        }
+    }
+
+    /// The context that has a name now.
+    fn number(&mut self, pid: Pid, name: u64) -> u64 {
+        let known = self.names.get(&pid).and_then(|names| names.get(&name));
+        match known {
+            Some(number) => *number,
+            None => self.enter(pid, name, None, 0),
+        }
+    }
+
+    /// A context does not belong any more to what it is a copy of.
+    fn cut_off(&mut self, number: u64) {
+        let context = self.known.get_mut(&number);
+        let Some(Place::Context(origin)) = context.and_then(|context| context.origin.take()) else {
+            return;
+        };
+        if let Some(context) = self.known.get_mut(&origin) {
+            context.copies -= 1;
+            if context.name.is_none() {
+                self.nameless(origin);
             }
         }
     }

@@ -223,6 +223,28 @@ fn an_address_that_is_used_again_inherits_nothing() {
     assert_eq!(script.cause_of_call(context(31)), Cause::Unknown);
 }
 
+/// A worker of a pool that was started in one request's context, as threads of 3.14 may be.
+#[test]
+fn a_thread_does_not_work_for_who_started_it() {
+    let mut script = Script::default();
+    script.copy(11, MAIN);
+    script.receive(1, context(11));
+    script.copy(21, 11);
+    let own = actor(13, Label::ThreadsOwn(21));
+    assert_ne!(script.cause_of_call(own), known(1));
+    // Nor does what is copied from it, or what it ran in before it was known to be a thread's.
+    script.made(31, Label::ThreadsOwn(21));
+    assert_ne!(script.cause_of_call(context(31)), known(1));
+    assert_ne!(script.cause_of_call(context(21)), known(1));
+    script.respond(1, context(11));
+    assert_eq!(script.cause_of_call(own), Cause::Unknown);
+    // What it receives itself it serves.
+    let server = actor(14, Label::ThreadsOwn(22));
+    script.copy(22, MAIN);
+    script.receive(2, server);
+    assert_eq!(script.cause_of_call(server), known(2));
+}
+
 #[test]
 fn a_call_that_waits_keeps_its_place_when_the_address_is_used_again() {
     let mut script = Script::default();
@@ -365,6 +387,11 @@ fn contexts_that_are_gone_take_no_room() {
     }
     assert!(contexts.len() < 200, "{}", contexts.len());
     assert!(contexts.cut > 0);
+    // A thread's own takes nothing of its origin with it.
+    made(&mut contexts, 100, Label::Context(0));
+    let known = contexts.len();
+    contexts.trail(&actor(LOOP, Label::ThreadsOwn(100)));
+    assert_eq!(contexts.len(), known);
     contexts.forget(PID);
     assert_eq!(contexts.len(), 0);
 }

@@ -246,6 +246,50 @@ mod both_ends_on_this_node {
     }
 
     #[test]
+    fn several_calls_that_forward_one_header_have_their_own_servers() {
+        let script = "serve s P h=T/a; call c P @x h=T/a; call d P @y h=T/a;
+            serve t Q @x h=T/a; serve u R @y h=T/a; end u; end t; end d; end c; end s";
+        assert_eq!(
+            spans(script),
+            "s T:a remote; c T:s; d T:s; t T:c remote; u T:d remote"
+        );
+    }
+
+    #[test]
+    fn several_calls_of_one_span_of_an_sdk_have_it_as_their_parent_and_their_servers() {
+        let script = "service P sdk=always; serve s P h=T/a;
+            call c P @x h=T/b; call d P @y h=T/b; serve t Q @x h=T/b; serve u R @y h=T/b;
+            end u; end t; end d; end c; end s";
+        assert_eq!(
+            spans(script),
+            "s T:a remote; c T:b; d T:b; t T:b remote; u T:b remote"
+        );
+    }
+
+    #[test]
+    fn each_attempt_of_a_client_that_retries_has_its_own_server() {
+        // The first one is given up before its server is done.
+        let on_other_connections = "serve s P; call c P @x; serve t Q @x; end c;
+            call d P @y; serve u Q @y; end u; end d; end t; end s";
+        assert_eq!(
+            spans(on_other_connections),
+            "s #s:-; c #s:s; t #s:c remote; d #s:s; u #s:d remote"
+        );
+        let with_one_header = "serve s P h=T/a; call c P @x h=T/a; serve t Q @x h=T/a; end c;
+            call d P @y h=T/a; serve u Q @y h=T/a; end u; end d; end t; end s";
+        assert_eq!(
+            spans(with_one_header),
+            "s T:a remote; c T:s; t T:c remote; d T:s; u T:d remote"
+        );
+    }
+
+    #[test]
+    fn of_two_addresses_the_one_that_answers_has_the_server() {
+        let script = "serve s P; fail c P; call d P @x; serve t Q @x; end t; end d; end s";
+        assert_eq!(spans(script), "s #s:-; c #s:s; d #s:s; t #s:d remote");
+    }
+
+    #[test]
     fn a_process_that_calls_itself() {
         let in_order = "serve s P; call c P @x; serve t P @x; end t; end c; end s";
         assert_eq!(spans(in_order), "s #s:-; c #s:s; t #s:c remote");
