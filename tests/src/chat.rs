@@ -21,6 +21,8 @@ pub struct Question {
     pub stream: bool,
     /// W3C trace context.
     pub traceparent: Option<String>,
+    /// Whether the request says that it is JSON. Agents take it for that anyway.
+    pub says_json: bool,
 }
 
 impl Question {
@@ -31,6 +33,7 @@ impl Question {
             script,
             stream: false,
             traceparent: None,
+            says_json: true,
         }
     }
 
@@ -43,12 +46,29 @@ impl Question {
         }
     }
 
+    /// Without a content type.
+    #[must_use]
+    pub fn without_content_type(self) -> Self {
+        Self {
+            says_json: false,
+            ..self
+        }
+    }
+
     /// In this trace, so that what is told of it can be found.
     #[must_use]
     pub fn in_trace(self, trace: u128) -> Self {
         Self {
             traceparent: Some(format!("00-{trace:032x}-{PARENT:016x}-01")),
             ..self
+        }
+    }
+
+    /// For curl, which has a content type of its own where it is not told.
+    fn content_type(&self) -> &'static str {
+        match self.says_json {
+            true => "content-type: application/json",
+            false => "content-type:",
         }
     }
 
@@ -80,7 +100,7 @@ pub fn ask(agent: &Server, question: &Question) -> Answer {
         .args(["--silent", "--show-error"])
         .args(["--max-time", &DEADLINE.as_secs().to_string()])
         .args(["--write-out", "\\n%{http_code}", "--data-binary", "@-"])
-        .args(["--header", "content-type: application/json"]);
+        .args(["--header", question.content_type()]);
     if let Some(traceparent) = &question.traceparent {
         command.args(["--header", &format!("traceparent: {traceparent}")]);
     }
@@ -115,7 +135,7 @@ pub fn ask_and_stay(agent: &Server, question: &Question) -> Process {
     let mut command = Command::new("curl");
     command
         .args(["--silent", "--no-buffer", "--data-binary", &question.body()])
-        .args(["--header", "content-type: application/json"])
+        .args(["--header", question.content_type()])
         .arg(agent.url("/v1/chat/completions"));
     Process::spawn("the user", &mut command)
 }

@@ -64,12 +64,13 @@ impl<Source: CauseSource> Runs<Source> {
                     let outgoing = self.outgoing(begun, operation);
                     self.caused_by(outgoing, served, out);
                 }
-                // The span that all of them hang under is the nearest that is certain.
+                // Where nothing else tells them apart, the span that all of them hang under is the
+                // nearest that is certain.
                 Forwards::Of(_) | Forwards::OfSeveral => {
                     forwards = true;
-                    self.traces.counters.causes_unknown += 1;
-                    let outgoing = self.outgoing(begun, operation);
-                    self.put_call(outgoing, Above::Carried(carried), out);
+                    let mut outgoing = self.outgoing(begun, operation);
+                    outgoing.forwarded = Some(carried);
+                    self.caused_since(outgoing, *cause, out);
                 }
             },
             None if self.beside.share(pid, service) == Share::Nothing => {
@@ -79,11 +80,7 @@ impl<Source: CauseSource> Runs<Source> {
             }
             None => {
                 let outgoing = self.outgoing(begun, operation);
-                match cause {
-                    // Somebody may have responded since.
-                    Cause::NotYet => self.ask(outgoing, out),
-                    cause => self.caused(outgoing, *cause, out),
-                }
+                self.caused_since(outgoing, *cause, out);
             }
         }
         let client = ClientEnd {
@@ -118,24 +115,38 @@ impl<Source: CauseSource> Runs<Source> {
         self.caused(outgoing, cause, out);
     }
 
+    /// Puts a call where its cause says, which was asked for when it began.
+    fn caused_since(&mut self, outgoing: Outgoing, cause: Cause, out: &mut Vec<FinishedSpan>) {
+        match cause {
+            // Somebody may have responded since.
+            Cause::NotYet => self.ask(outgoing, out),
+            cause => self.caused(outgoing, cause, out),
+        }
+    }
+
     /// Puts a call where its cause says.
     fn caused(&mut self, outgoing: Outgoing, cause: Cause, out: &mut Vec<FinishedSpan>) {
         let id = outgoing.id();
-        let above = match cause {
+        match cause {
             Cause::Known(by) if self.traces.may_hang_under(id, by) => {
                 return self.caused_by(outgoing, by, out);
             }
-            Cause::Known(_) | Cause::Unknown => {
-                self.traces.counters.causes_unknown += 1;
-                Above::Nothing
-            }
-            Cause::Nothing => {
-                self.traces.counters.calls_without_request += 1;
-                Above::Nothing
-            }
             Cause::NotYet => return self.wait(outgoing, None, out),
-        };
+            Cause::Nothing if outgoing.forwarded.is_none() => {
+                self.traces.counters.calls_without_request += 1;
+            }
+            Cause::Known(_) | Cause::Unknown | Cause::Nothing => {
+                self.traces.counters.causes_unknown += 1;
+            }
+        }
         self.asking.remove(&id);
+        self.put_unknown(outgoing, out);
+    }
+
+    /// Puts a call whose cause is not known below the span that it names, if it names one.
+    fn put_unknown(&mut self, outgoing: Outgoing, out: &mut Vec<FinishedSpan>) {
+        let forwarded = outgoing.forwarded.clone();
+        let above = forwarded.map_or(Above::Nothing, Above::Carried);
         self.put_call(outgoing, above, out);
     }
 
@@ -220,11 +231,12 @@ impl<Source: CauseSource> Runs<Source> {
         let Some((_, Waiting { outgoing, by, .. })) = self.asking.pop_front() else {
             return;
         };
-        let by = by.filter(|by| self.traces.may_hang_under(outgoing.id(), *by));
-        let above = by.map_or(Above::Nothing, |by| Above::Span(by.into()));
-        if by.is_none() {
-            self.traces.counters.causes_given_up += 1;
+        match by.filter(|by| self.traces.may_hang_under(outgoing.id(), *by)) {
+            Some(by) => self.put_call(outgoing, Above::Span(by.into()), out),
+            None => {
+                self.traces.counters.causes_given_up += 1;
+                self.put_unknown(outgoing, out);
+            }
         }
-        self.put_call(outgoing, above, out);
     }
 }

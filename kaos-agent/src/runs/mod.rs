@@ -20,6 +20,7 @@
 //! | served, valid `traceparent` | the span that it names; but the client end on this node where that one only forwarded what its own process was called with |
 //! | served, none | the client end on this node, else none |
 //! | called, its `traceparent` is the one of a request that the process serves | that request: it was forwarded blindly |
+//! | called, its `traceparent` is the one of several | what the [`CauseSource`] knows, else the span that it names |
 //! | called, with another `traceparent` | the span that it names: of an SDK in the process, to which [`beside`] leaves the call |
 //! | called, none | what the [`CauseSource`] knows |
 

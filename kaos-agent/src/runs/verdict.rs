@@ -9,6 +9,7 @@ use crate::exchanges::llm::{Notice, ReplyError};
 use crate::exchanges::meaning::{Operation, Reply};
 use crate::exchanges::rpc::RpcError;
 use crate::exchanges::rpc::a2a::A2aReply;
+use crate::exchanges::rpc::mcp::{McpMessage, McpResult};
 
 /// Longest name of an error that a model's server may give it.
 const MAX_ERROR_TYPE: usize = 64;
@@ -93,21 +94,30 @@ impl Verdict {
     /// Of the call of a tool, or of any other exchange with an MCP server.
     #[must_use]
     pub fn of_tool_call(exchange: &Exchange) -> Self {
+        Self::of_results(exchange, |_| true)
+    }
+
+    /// Of one of the calls of a batch: what is said of it, or of the whole batch.
+    #[must_use]
+    pub fn of_call_in_batch(exchange: &Exchange, call: &McpMessage) -> Self {
+        Self::of_results(exchange, |result| {
+            result.id.is_none() || result.id == call.id
+        })
+    }
+
+    fn of_results(exchange: &Exchange, counts: impl Fn(&McpResult) -> bool) -> Self {
         let verdict = Self::of(exchange);
         let Some(Reply::Mcp(reply)) = &exchange.reply else {
             return verdict;
         };
-        if let Some(error) = reply
-            .results
-            .iter()
-            .find_map(|result| result.error.as_ref())
-        {
+        let results = || reply.results.iter().filter(|result| counts(result));
+        if let Some(error) = results().find_map(|result| result.error.as_ref()) {
             return Self::failed_with_rpc_error(error);
         }
-        if reply.results.iter().any(|result| result.is_tool_error) {
+        if results().any(|result| result.is_tool_error) {
             return Self::failed("tool_error", "the tool reported an error");
         }
-        let has_result = !reply.results.is_empty();
+        let has_result = results().next().is_some();
         if has_result && exchange.outcome == Outcome::ClientClosed {
             // Clients leave when they have the result.
             return Self::Succeeded;

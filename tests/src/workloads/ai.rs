@@ -139,6 +139,13 @@ impl Workloads<'_> {
         self.uvicorn(service, &mut self.python(service, "tools.py"))
     }
 
+    /// `tools.py` with so many more tools, `run_0` and on, so that each run can have one of its own.
+    #[must_use]
+    pub fn named_tools(&self, service: &str, count: usize) -> Server {
+        let mut command = self.python(service, "tools.py");
+        self.uvicorn(service, command.env("NAMED_TOOLS", count.to_string()))
+    }
+
     /// `tools_session.py`: the MCP server with sessions.
     #[must_use]
     pub fn session_tools(&self, service: &str) -> Server {

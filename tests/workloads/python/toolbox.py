@@ -1,6 +1,7 @@
-"""The tools of both MCP servers."""
+"""The tools of both MCP servers. NAMED_TOOLS: so many more, `run_0` and on."""
 
 import asyncio
+import os
 
 
 async def add(a: int, b: int) -> int:
@@ -20,4 +21,15 @@ async def wait() -> str:
     return "never"
 
 
-TOOLS = [add, fail, wait]
+def named(number: int):
+    """A tool whose name says for which run it is called."""
+
+    async def tool() -> int:
+        return number
+
+    tool.__name__ = f"run_{number}"
+    tool.__doc__ = f"Says {number}."
+    return tool
+
+
+TOOLS = [add, fail, wait, *map(named, range(int(os.environ.get("NAMED_TOOLS", "0"))))]

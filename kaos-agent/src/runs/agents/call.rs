@@ -8,9 +8,10 @@ use crate::exchanges::exchange::{ConnectFailure, ExchangeId, Request};
 use crate::exchanges::llm::{Api, ModelRequest};
 use crate::exchanges::meaning::Operation;
 use crate::exchanges::rpc::a2a::A2aKind;
-use crate::exchanges::rpc::mcp::{McpKind, McpRequest};
+use crate::exchanges::rpc::mcp::{McpKind, McpMessage, McpRequest};
 use crate::identity::agent::AgentSettings;
 use crate::runs::cause::Call;
+use crate::runs::w3c::Carried;
 use crate::time::Nanos;
 
 /// The role by which an agent marks work that it gives to another.
@@ -29,6 +30,8 @@ pub struct Outgoing {
     pub operation: Option<Arc<Operation>>,
     /// What it means is told here, and not by an SDK in the process.
     pub has_meaning: bool,
+    /// The context that it carries, if several requests that are served came with it.
+    pub forwarded: Option<Carried>,
 }
 
 /// What a call is for.
@@ -83,6 +86,7 @@ impl Outgoing {
             request: Some(Arc::clone(request)),
             operation: operation.map(Arc::clone),
             has_meaning,
+            forwarded: None,
         }
     }
 
@@ -100,6 +104,7 @@ impl Outgoing {
             request: None,
             operation: None,
             has_meaning,
+            forwarded: None,
         }
     }
 
@@ -194,9 +199,14 @@ fn is_completion(api: Api) -> bool {
 /// The tool that these messages call. Of a batch, which no revision since 2025-06 has, the first.
 #[must_use]
 pub fn called_tool(mcp: &McpRequest) -> Option<&str> {
-    let mut messages = mcp.messages.iter();
-    let call = messages.find(|message| message.method.as_deref() == Some("tools/call"))?;
+    let call = tool_calls(mcp).next()?;
     Some(call.name.as_deref().unwrap_or_default())
+}
+
+/// The calls of tools among these messages.
+pub fn tool_calls(mcp: &McpRequest) -> impl Iterator<Item = &McpMessage> {
+    let is_call = |message: &&McpMessage| message.method.as_deref() == Some("tools/call");
+    mcp.messages.iter().filter(is_call)
 }
 
 fn session_part(mcp: &McpRequest) -> SessionPart {

@@ -7,13 +7,14 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::call::{Outgoing, SessionPart};
+use super::call::{Outgoing, SessionPart, tool_calls};
 use super::destinations::{remote, tool_server};
 use super::tracing::Tracing;
 use crate::capture::event::Endpoints;
 use crate::exchanges::exchange::{Exchange, ExchangeId};
 use crate::exchanges::llm;
-use crate::exchanges::meaning::Reply;
+use crate::exchanges::meaning::{Operation, Reply};
+use crate::exchanges::rpc::mcp::McpMessage;
 use crate::identity::service::Service;
 use crate::runs::part::{Part, ToolPart};
 use crate::runs::span::{Subject, Tool};
@@ -178,7 +179,10 @@ impl Tools {
         let mut failed = None;
         match &tool.called {
             Some(called) if called.exchange == id => {
-                tool.verdict = Verdict::of_tool_call(exchange);
+                tool.verdict = match calls_of(exchange).next() {
+                    Some(first) => Verdict::of_call_in_batch(exchange, first),
+                    None => Verdict::of_tool_call(exchange),
+                };
             }
             Some(_) => {}
             None => {
@@ -316,8 +320,6 @@ pub fn tell_unreached(
     above: SpanKey,
     tracing: &mut Tracing<'_>,
 ) {
-    let key = tracing.make(service);
-    tracing.put(key, Above::Span(above));
     let told = Tool {
         name: tool.name.clone(),
         call_id: tool.id.clone(),
@@ -326,5 +328,44 @@ pub fn tell_unreached(
         ended: attempt.ended,
         verdict: attempt.verdict.clone(),
     };
-    tracing.end(key, Subject::Tool(Box::new(told)));
+    tell_whole(told, service, above, tracing);
+}
+
+/// Tells the calls of a batch behind the first, of which its request tells. `id_of` gives the
+/// model's id of a tool's call.
+pub fn tell_batched(
+    exchange: &Exchange,
+    service: &Arc<Service>,
+    above: SpanKey,
+    mut id_of: impl FnMut(&str) -> Option<String>,
+    tracing: &mut Tracing<'_>,
+) {
+    for call in calls_of(exchange).skip(1) {
+        let name = call.name.clone().unwrap_or_default();
+        let told = Tool {
+            call_id: id_of(&name),
+            name,
+            server: tool_server(&exchange.request, &service.agent),
+            began: exchange.request.at,
+            ended: exchange.ended_at,
+            verdict: Verdict::of_call_in_batch(exchange, call),
+        };
+        tell_whole(told, service, above, tracing);
+    }
+}
+
+/// Tells the use of a tool that is over.
+fn tell_whole(tool: Tool, service: &Arc<Service>, above: SpanKey, tracing: &mut Tracing<'_>) {
+    let key = tracing.make(service);
+    tracing.put(key, Above::Span(above));
+    tracing.end(key, Subject::Tool(Box::new(tool)));
+}
+
+/// The calls of a batch of several messages; nothing where there is but one.
+fn calls_of(exchange: &Exchange) -> impl Iterator<Item = &McpMessage> {
+    let batch = match exchange.operation.as_deref() {
+        Some(Operation::Mcp(mcp)) if mcp.messages.len() > 1 => Some(mcp),
+        _ => None,
+    };
+    batch.into_iter().flat_map(|mcp| tool_calls(mcp))
 }

@@ -13,9 +13,9 @@
 //!
 //! A call belongs to the request of the nearest such place above it. What nothing leads to is
 //! unknown and never guessed; while somebody may still respond it waits. Where nobody does, since the
-//! process is killed or the client leaves, and where it is not known what ran (other runtimes,
-//! processes that cannot be followed), the call belongs to the one request in flight, as
-//! [`OneInFlight`] has it.
+//! process is killed or the client leaves, what ran in a context that was made since belongs to the
+//! one request in flight, if there was one only. So do all calls where it is not known what ran (other
+//! runtimes, processes that cannot be followed), as [`OneInFlight`] has it.
 //!
 //! Bounded by [`MOST_CONTEXTS`], [`MOST_CALLS`], [`MOST_CONNECTIONS`] and [`MOST_PLACES`]; what is
 //! forgotten becomes unknown.
@@ -202,6 +202,13 @@ impl Causality {
         }
     }
 
+    fn is_made_since(&self, call: &Call, id: ExchangeId) -> bool {
+        let process = self.processes.get(&call.actor.pid);
+        let began = process.and_then(|process| process.began(id));
+        let mut trail = self.calls.get(&call.id).into_iter().flatten();
+        began.is_some_and(|began| trail.any(|step| step.born >= began))
+    }
+
     fn ended(&mut self, id: ExchangeId, at: Nanos) {
         let Some((pid, _)) = self.served.remove(&id) else {
             return;
@@ -257,11 +264,12 @@ impl CauseSource for Causality {
         }
     }
 
-    /// The one request that was in flight, if there was one only.
+    /// The one request that was in flight, if there was one only and what made the call was made
+    /// since it arrived: what runs in the background is older.
     fn cause_at_last(&self, call: &Call) -> Cause {
-        match self.cause(call) {
-            Cause::NotYet => self.otherwise.cause(call),
-            known => known,
+        match (self.cause(call), self.otherwise.cause(call)) {
+            (Cause::NotYet, Cause::Known(id)) if self.is_made_since(call, id) => Cause::Known(id),
+            (cause, _) => cause,
         }
     }
 }

@@ -407,3 +407,26 @@ fn contexts_are_bounded() {
     contexts.forget(PID);
     assert_eq!(contexts.len(), 0);
 }
+
+#[test]
+fn at_last_what_was_made_since_belongs_to_the_only_request_in_flight() {
+    let mut script = Script::default();
+    script.copy(11, MAIN);
+    script.copy(12, MAIN);
+    script.receive(1, thread(LOOP));
+    script.receive(2, thread(LOOP));
+    script.end(2);
+    script.copy(21, MAIN);
+    let (own, background) = (script.call(context(21)), script.call(context(12)));
+    assert_eq!(
+        (script.cause(own), script.cause(background)),
+        (Cause::NotYet, Cause::NotYet)
+    );
+    assert_eq!(script.source.cause_at_last(&own), known(1));
+    assert_eq!(script.source.cause_at_last(&background), Cause::NotYet);
+    script.receive(3, thread(LOOP));
+    script.copy(22, MAIN);
+    let of_two = script.call(context(22));
+    assert_eq!(script.source.cause_at_last(&own), known(1));
+    assert_eq!(script.source.cause_at_last(&of_two), Cause::NotYet);
+}

@@ -6,13 +6,13 @@
 //! |---|---|
 //! | `chat,model=M,messages=N,tools,results=ID+ID!,role=R,stream` | a chat; `!` marks results that are errors |
 //! | `embed,model=M` | embeddings |
-//! | `mcp,METHOD,tool=X,session=S` | a message to an MCP server; `stream` and `delete` are its GET and DELETE |
+//! | `mcp,METHOD,tool=X,session=S` | a message to an MCP server; `stream` and `delete` are its GET and DELETE; `and=Y#ID` calls another tool in the same batch |
 //! | `send` | work for an agent (A2A) |
 //! | `card` | the card of an agent |
 //!
 //! Options of `end`: `status=N`, `is=exit|gone|reset` (else complete), `asks=X#ID+Y`, `fenced=X`,
 //! `delegates=Y`, `error=TYPE`, `notice=failed|delegation|steps`, `session=S`, `tool_error`,
-//! `rpc_error=CODE`, `state=S`, `cut` (a stream without its end).
+//! `rpc_error=CODE`, `fails=ID` (of a call in a batch), `state=S`, `cut` (a stream without its end).
 
 use std::sync::Arc;
 
@@ -89,6 +89,7 @@ fn mcp_request(parts: &[&str]) -> McpRequest {
         messages: Vec::new(),
     };
     let mut message = McpMessage::default();
+    let mut others = Vec::new();
     for part in parts {
         match part.split_once('=') {
             None if *part == "stream" => request.kind = McpKind::Stream,
@@ -96,11 +97,21 @@ fn mcp_request(parts: &[&str]) -> McpRequest {
             None => message.method = Some((*part).to_owned()),
             Some(("tool", tool)) => message.name = Some(tool.to_owned()),
             Some(("session", session)) => request.session_id = Some(session.to_owned()),
+            Some(("and", tool)) => {
+                let (name, id) = tool.split_once('#').expect("a tool with an id");
+                others.push(McpMessage {
+                    method: message.method.clone(),
+                    id: Some(id.to_owned()),
+                    name: Some(name.to_owned()),
+                    ..McpMessage::default()
+                });
+            }
             Some(_) => panic!("no such part: {part}"),
         }
     }
     if request.kind == McpKind::Messages {
         request.messages.push(message);
+        request.messages.append(&mut others);
     }
     request
 }
@@ -177,6 +188,11 @@ pub fn ended(
             }
             ("session", session) => mcp.session_id = Some(session.to_owned()),
             ("tool_error", _) => result.is_tool_error = true,
+            ("fails", id) => mcp.results.push(McpResult {
+                id: Some(id.to_owned()),
+                is_tool_error: true,
+                ..result.clone()
+            }),
             ("rpc_error", code) => {
                 let error = RpcError {
                     code: code.parse().expect("a code"),

@@ -173,6 +173,23 @@ mod tools {
     }
 
     #[test]
+    fn each_call_of_a_batch_is_the_use_of_a_tool() {
+        let lines = agent(
+            "serve s P h=T/a op=chat; call c P op=chat; end c asks=add#1+mul#2+sub#3; \
+             call t P op=mcp,tools/call,tool=add,and=mul#x,and=sub#y; end t fails=y; end s; wait 200",
+        );
+        assert_eq!(
+            lines[4..],
+            [
+                "t T:tool.add [mcp.tool.add#1]",
+                "tool.add T:step1 #1 ok 5-6",
+                "tool.mul T:step1 #2 ok 5-6",
+                "tool.sub T:step1 #3 tool_error 5-6",
+            ]
+        );
+    }
+
+    #[test]
     fn an_answer_that_comes_late_names_its_calls() {
         let lines = agent(
             "serve s P h=T/a op=chat; call c P op=chat,stream; \

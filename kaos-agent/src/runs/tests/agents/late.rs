@@ -204,3 +204,31 @@ fn who_waits_for_others_waits_for_a_while_only() {
         outcome.lines
     );
 }
+
+/// An agent that is called again by the one to whom it delegates, in the same trace.
+#[test]
+fn what_several_came_with_belongs_to_the_one_that_is_known() {
+    let lines = agent(
+        1,
+        "serve s P h=T/a op=chat; serve r P h=T/a op=chat; \
+         call c P op=chat; end c asks=add#1; call t P h=T/a op=mcp,tools/call,tool=add; end t; \
+         respond r; end r; end s; wait 200",
+    );
+    for line in [
+        "c T:step1 [inference]",
+        "t T:tool.add [mcp.tool.add#1]",
+        "tool.add T:step1 #1 ok 6-7",
+    ] {
+        assert!(lines.contains(&line.to_owned()), "{line}: {lines:#?}");
+    }
+}
+
+#[test]
+fn or_to_the_span_that_it_names_where_nobody_says() {
+    let lines = agent(
+        9,
+        "serve s P h=T/a op=chat; serve r P h=T/a op=chat; call t P h=T/a op=card; end t; \
+         respond r; end r; end s; wait 200",
+    );
+    assert!(lines.contains(&"t T:a off".to_owned()), "{lines:#?}");
+}
