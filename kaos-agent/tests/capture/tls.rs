@@ -245,7 +245,13 @@ fn retried_writes_count_once() {
     let directory = TempDir::new().expect("a directory");
     let mut python = Python::start();
     prepare(&mut python, directory.path());
-    let mut live = live(of_pid(python.pid()));
+    // Nobody reads meanwhile: it must fit into the ring.
+    let settings = CaptureSettings {
+        head_bytes: 1_000,
+        tail_bytes: 100,
+        ..CaptureSettings::default()
+    };
+    let mut live = live_with(of_pid(python.pid()), settings);
     python.run("a, b = pair()");
     python.run(&format!(
         "big = b'POST /' + b'x' * {} + b'tail'",
