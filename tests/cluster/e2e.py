@@ -289,7 +289,24 @@ def uninstall(objects):
                     for name in ("agents", "mcpservers", "modelapis")], kept
 
 
+def on_this_machine():
+    """What a cluster makes on the machine: network namespaces, control groups, processes in them, files."""
+    groups = [*Path("/sys/fs/cgroup").glob("kubepods"), *Path("/sys/fs/cgroup").glob("*/kubepods")]
+    spaces = [*Path("/run/netns").glob("kaos-cluster"), *Path("/run/netns").glob("cni-*")]
+    processes = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            if "/kubepods" in (process / "cgroup").read_text() or "/var/lib/kaos-cluster" in command:
+                processes.append(f"{process.name} {command}")
+        except OSError:
+            continue
+    mounts = [line for line in Path("/proc/mounts").read_text().splitlines() if "/var/lib/kaos-cluster" in line]
+    return [*map(str, groups + spaces), *processes, *mounts]
+
+
 def main(images):
+    before = on_this_machine()
     subprocess.run([HERE / "start.sh"], check=True)
     try:
         for image in images:
@@ -307,6 +324,8 @@ def main(images):
     finally:
         if "KAOS_KEEP_CLUSTER" not in os.environ:
             subprocess.run([HERE / "stop.sh"], check=True)
+    if "KAOS_KEEP_CLUSTER" not in os.environ:
+        assert on_this_machine() == before, on_this_machine()
     say("passed")
 
 

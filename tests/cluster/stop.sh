@@ -18,7 +18,14 @@ awk '{print $2}' /proc/mounts | grep -E "^$R/" | sort -r | while read m; do umou
 for n in $(grep -rohE '/netns/cni-[0-9a-f-]+' --include=config.json $R/ctd-state 2>/dev/null | sort -u); do ip netns del ${n#/netns/} 2>/dev/null; done
 find /var/log/containers -maxdepth 1 -type l -lname "$R/*" -delete 2>/dev/null
 ip netns del $NS   # with it go its bridges, addresses and rules
-for d in /sys/fs/cgroup/*/kubepods /sys/fs/cgroup/kubepods; do [ -d $d ] && find $d -depth -type d -exec rmdir {} + 2>/dev/null; done
+# A cgroup can be removed when its last process is gone; the kernel takes seconds to end one with many BPF programs.
+groups() { ls -d /sys/fs/cgroup/*/kubepods /sys/fs/cgroup/kubepods 2>/dev/null; }
+for i in $(seq 300); do
+  for d in $(groups); do find $d -depth -type d -exec rmdir {} + 2>/dev/null; done
+  [ -n "$(groups)" ] || break
+  sleep 0.1
+done
+[ -z "$(groups)" ] || echo "left behind: $(groups)"
 restore_sysctls $R/sysctl.saved
 rm -rf "$R"
 echo "stopped in $(( ($(date +%s%N)-T0)/1000000 )) ms"

@@ -102,6 +102,13 @@ impl Agent {
         self.process.signal(signal);
     }
 
+    /// Waits until it logs a line with this in it.
+    pub fn wait_for_log(&self, text: &str) {
+        let what = format!("that it says {text:?}");
+        self.process
+            .wait_for_line(&what, |line| line.contains(text));
+    }
+
     /// Ends it with SIGTERM, so that it flushes, and returns its counters.
     ///
     /// # Panics

@@ -151,21 +151,26 @@ fn crate_component(package: &Package) -> Value {
 }
 
 fn purl(package: &Package) -> String {
-    format!("pkg:cargo/{}@{}", package.name, package.version)
+    package_url("cargo", &package.name, &package.version)
+}
+
+/// A package's URL, in which a plus sign would be a space.
+fn package_url(kind: &str, name: &str, version: &str) -> String {
+    format!("pkg:{kind}/{name}@{version}").replace('+', "%2B")
 }
 
 /// Packages of Debian that the libraries come from which a program is linked to. Elsewhere none is
 /// told.
 fn system_libraries(program: &Path) -> Result<Vec<Value>> {
     let listed = command::output(Command::new("ldd").arg(program))?;
-    let files = listed.lines().filter_map(|line| {
-        let path = line.split_whitespace().find(|word| word.starts_with('/'))?;
-        std::fs::canonicalize(path).ok()
-    });
+    // By the path that the loader finds: where /lib is a link to /usr/lib, packages still name /lib.
+    let files = listed
+        .lines()
+        .filter_map(|line| line.split_whitespace().find(|word| word.starts_with('/')));
     let format = "${Package} ${Version}";
     let mut packages = BTreeSet::new();
     for file in files {
-        let owner = Command::new("dpkg-query").arg("-S").arg(&file).output();
+        let owner = Command::new("dpkg-query").arg("-S").arg(file).output();
         let Ok(owner) = owner else {
             return Ok(Vec::new());
         };
@@ -179,7 +184,7 @@ fn system_libraries(program: &Path) -> Result<Vec<Value>> {
         .iter()
         .filter_map(|package| {
             let (name, version) = package.split_once(' ')?;
-            let purl = format!("pkg:deb/debian/{name}@{version}");
+            let purl = package_url("deb/debian", name, version);
             Some(json!({
                 "type": "library", "bom-ref": purl, "name": name, "version": version, "purl": purl,
             }))

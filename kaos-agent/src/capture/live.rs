@@ -34,6 +34,9 @@ use crate::time::Nanos;
 /// How often the clock is measured and the kernel's loss counter is read.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 
+/// How often it is looked for processes that ended unseen: one look-up for each that is known.
+const SWEEP: Duration = Duration::from_secs(60);
+
 crate::counters! {
     /// What the reader of the ring saw and lost.
     pub struct ReaderCounters: "capture" {
@@ -45,6 +48,8 @@ crate::counters! {
         unseen_contexts,
         /// Processes described.
         described_processes,
+        /// Processes whose end was not told: they were rejected before it, or its record was lost.
+        ended_unseen,
     }
 }
 
@@ -58,6 +63,8 @@ pub struct Live {
     selection: Selection,
     pods: Option<Pods>,
     described: FxHashSet<Pid>,
+    /// Told, and not told to have ended.
+    alive: FxHashSet<Pid>,
     /// Selected when they ran already, and not described yet.
     found_running: Vec<Pid>,
     /// Candidates turned down, whose records may still be in the ring; until it is empty.
@@ -68,6 +75,7 @@ pub struct Live {
     held: Vec<Event>,
     clock: Clock,
     last_housekeeping: Option<Instant>,
+    last_sweep: Instant,
     told_lost: u64,
     counters: ReaderCounters,
 }
@@ -126,12 +134,14 @@ impl Live {
             selection,
             pods: None,
             described: FxHashSet::default(),
+            alive: FxHashSet::default(),
             found_running: Vec::new(),
             rejected: FxHashSet::default(),
             epochs: FxHashMap::default(),
             held: Vec::new(),
             clock: Clock::default(),
             last_housekeeping: None,
+            last_sweep: Instant::now(),
             told_lost: 0,
             counters: ReaderCounters::default(),
         };
@@ -220,6 +230,32 @@ impl Live {
         }
     }
 
+    /// Tells the end of processes that are gone and whose end was not told, so that nobody keeps
+    /// them. To be called with nothing in the ring, where the record of an end might wait.
+    fn sweep(&mut self, events: &mut Vec<Event>) {
+        if self.last_sweep.elapsed() < SWEEP {
+            return;
+        }
+        self.last_sweep = Instant::now();
+        let is_gone = |pid: &Pid| !std::path::Path::new(&format!("/proc/{pid}")).exists();
+        let mut gone: Vec<Pid> = self.alive.iter().copied().filter(is_gone).collect();
+        gone.sort_unstable();
+        for pid in gone {
+            self.counters.ended_unseen += 1;
+            self.alive.remove(&pid);
+            self.described.remove(&pid);
+            self.epochs.remove(&pid);
+            self.kernel.reject(pid);
+            self.uprobes.ended(pid);
+            self.pythons.ended(pid);
+            events.push(Event::Process(ProcessEvent {
+                at: monotonic(),
+                pid,
+                change: ProcessChange::Exited,
+            }));
+        }
+    }
+
     fn process_news(
         &mut self,
         news: ProcessNews,
@@ -260,6 +296,10 @@ impl Live {
         };
         self.described.remove(&news.pid);
         self.epochs.remove(&news.pid);
+        match news.life {
+            Life::Exited => self.alive.remove(&news.pid),
+            _ => self.alive.insert(news.pid),
+        };
         events.push(Event::Process(ProcessEvent {
             at: news.at,
             pid: news.pid,
@@ -354,6 +394,7 @@ impl Live {
                 return;
             }
             self.counters.described_processes += 1;
+            self.alive.insert(pid);
             events.push(Event::Process(ProcessEvent {
                 at,
                 pid,
@@ -396,6 +437,7 @@ impl FrontEnd for Live {
         for _ in 0..most {
             let Some(item) = self.kernel.ring().next() else {
                 self.rejected.clear();
+                self.sweep(events);
                 for pid in self.uprobes.settle(&mut self.kernel) {
                     self.notice_interpreter(pid);
                     self.pythons.mapped(pid, Instant::now());

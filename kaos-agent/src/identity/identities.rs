@@ -274,6 +274,11 @@ impl Identities {
         self.processes.insert(pid, process);
     }
 
+    /// Time passed, and maybe nothing else.
+    pub fn tick(&mut self, now: Nanos) {
+        self.forget_exited(now.saturating_sub(EXITED_KEPT));
+    }
+
     fn forget_exited(&mut self, before: Nanos) {
         while self.exited.front().is_some_and(|(at, _)| *at < before) {
             self.forget_one_exited();

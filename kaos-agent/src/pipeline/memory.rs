@@ -95,7 +95,10 @@ impl Memory {
         let pressure = Pressure::of(resident, limit);
         if pressure != self.pressure {
             let consequence = pressure.consequence();
-            tracing::warn!("memory is at {resident} of {limit} bytes: {consequence}");
+            let of = self
+                .limit
+                .map_or_else(String::new, |limit| format!(" of {limit}"));
+            tracing::warn!("memory is at {resident}{of} bytes: {consequence}");
         }
         self.pressure = pressure;
         self.short += u64::from(pressure > Pressure::None);

@@ -104,6 +104,7 @@ impl Stages {
     /// Time goes by; appends what has waited long enough.
     pub fn tick(&mut self, now: Nanos, signals: &mut Vec<Signal>) {
         self.last_tick = self.last_tick.max(now);
+        self.identities.tick(now);
         self.streams.tick(now, &mut self.chunks);
         self.flow(signals);
         self.runs.tick(now, &mut self.spans);
