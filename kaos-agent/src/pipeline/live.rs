@@ -10,7 +10,7 @@ use rand::Rng as _;
 use tokio::signal::unix::{Signal as UnixSignal, SignalKind, signal};
 use tokio::sync::oneshot;
 
-use super::memory::{Memory, Pressure};
+use super::memory::{self, Memory, Pressure};
 use super::output;
 use super::pods::PodWatch;
 use super::recorder::Recorder;
@@ -105,6 +105,8 @@ pub fn run_live(settings: LiveSettings, reload: Option<Reload>) -> anyhow::Resul
         let serving = server::serve(listen, Arc::clone(&status));
         runtime.spawn(runtime.block_on(serving)?);
     }
+    // Loading the programs took more than everything afterwards does.
+    memory::give_back();
     announce(&attached);
 
     let wishes = Arc::new(Wishes::default());

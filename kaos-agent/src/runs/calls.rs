@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::agents::Outgoing;
+use super::asking::Waiting;
 use super::beside::Share;
 use super::cause::{Call, Cause, CauseSource};
 use super::forwarding::Forwards;
@@ -15,17 +16,6 @@ use super::{Begun, CAUSE_WAIT, Runs};
 use crate::capture::event::Pid;
 use crate::exchanges::exchange::{ExchangeId, Request};
 use crate::exchanges::meaning::Operation;
-use crate::time::Nanos;
-
-/// A call that waits for its cause, or for the calls before it.
-#[derive(Debug, Clone)]
-pub(super) struct Waiting {
-    pub(super) outgoing: Outgoing,
-    /// Its cause, where that is known already.
-    by: Option<ExchangeId>,
-    /// Until when.
-    pub(super) until: Nanos,
-}
 
 impl<Source: CauseSource> Runs<Source> {
     /// A request was sent, and what it asks for is known.
@@ -139,7 +129,7 @@ impl<Source: CauseSource> Runs<Source> {
                 self.traces.counters.causes_unknown += 1;
             }
         }
-        self.asking.remove(&id);
+        self.asking.remove(id);
         self.put_unknown(outgoing, out);
     }
 
@@ -155,32 +145,21 @@ impl<Source: CauseSource> Runs<Source> {
         if self.agents.wants_order(by) && self.is_preceded(&outgoing, by) {
             return self.wait(outgoing, Some(by), out);
         }
-        self.asking.remove(&outgoing.id());
+        self.asking.remove(outgoing.id());
         self.put_call(outgoing, Above::Span(by.into()), out);
     }
 
     /// An earlier call of the process, which may have been made for this request, still waits.
     fn is_preceded(&self, outgoing: &Outgoing, by: ExchangeId) -> bool {
-        let (id, pid) = (outgoing.id(), outgoing.call.actor.pid);
-        let mut before = self.asking.iter().take_while(|(other, _)| **other != id);
-        before.any(|(_, waiting)| {
-            waiting.outgoing.call.actor.pid == pid && waiting.by.is_none_or(|other| other == by)
-        })
+        let id = outgoing.id();
+        let calls = self.asking.of(outgoing.call.actor.pid);
+        let mut before = calls.take_while(|waiting| waiting.outgoing.id() != id);
+        before.any(|waiting| waiting.by.is_none_or(|other| other == by))
     }
 
     fn wait(&mut self, outgoing: Outgoing, by: Option<ExchangeId>, out: &mut Vec<FinishedSpan>) {
-        match self.asking.get_mut(&outgoing.id()) {
-            Some(waiting) => waiting.by = by,
-            None => {
-                let until = self.now.saturating_add(CAUSE_WAIT);
-                let waiting = Waiting {
-                    outgoing,
-                    by,
-                    until,
-                };
-                self.asking.insert(waiting.outgoing.id(), waiting);
-            }
-        }
+        let until = self.now.saturating_add(CAUSE_WAIT);
+        self.asking.wait(outgoing, by, until);
         if self.asking.len() > self.limits.waiting {
             self.give_up_oldest_call(out);
         }
@@ -188,10 +167,18 @@ impl<Source: CauseSource> Runs<Source> {
 
     /// A request of this process is responded to, or over: what caused its calls may be known now.
     pub(super) fn ask_again(&mut self, pid: Pid, out: &mut Vec<FinishedSpan>) {
-        for Waiting { outgoing, by, .. } in self.waiting_in(pid) {
-            match by {
-                Some(by) => self.caused(outgoing, Cause::Known(by), out),
-                None => self.ask(outgoing, out),
+        for id in self.waiting_in(pid) {
+            // One that was put may have let others go.
+            let Some(waiting) = self.asking.get(pid, id) else {
+                continue;
+            };
+            let cause = match waiting.by {
+                Some(by) => Cause::Known(by),
+                None => self.source.cause(&waiting.outgoing.call),
+            };
+            // Most go on waiting.
+            if cause != Cause::NotYet {
+                self.caused(waiting.outgoing.clone(), cause, out);
             }
         }
     }
@@ -208,27 +195,33 @@ impl<Source: CauseSource> Runs<Source> {
                 begun.cause = Cause::Known(request.id);
             }
         }
-        for Waiting { outgoing, by, .. } in self.waiting_in(pid) {
-            let is_its = match by {
+        for id in self.waiting_in(pid) {
+            let Some(waiting) = self.asking.get(pid, id) else {
+                continue;
+            };
+            let is_its = match waiting.by {
                 Some(by) => by == request.id,
-                None => self.source.cause_at_last(&outgoing.call) == Cause::Known(request.id),
+                None => {
+                    let cause = self.source.cause_at_last(&waiting.outgoing.call);
+                    cause == Cause::Known(request.id)
+                }
             };
             if is_its {
+                let outgoing = waiting.outgoing.clone();
                 self.caused(outgoing, Cause::Known(request.id), out);
             }
         }
     }
 
     /// The calls of a process that wait, in order.
-    fn waiting_in(&self, pid: Pid) -> Vec<Waiting> {
-        let calls = self.asking.values();
-        let calls = calls.filter(|waiting| waiting.outgoing.call.actor.pid == pid);
-        calls.cloned().collect()
+    fn waiting_in(&self, pid: Pid) -> Vec<ExchangeId> {
+        let calls = self.asking.of(pid);
+        calls.map(|waiting| waiting.outgoing.id()).collect()
     }
 
     /// Lets the call that has waited longest for its cause, or for those before it, wait no longer.
     pub(super) fn give_up_oldest_call(&mut self, out: &mut Vec<FinishedSpan>) {
-        let Some((_, Waiting { outgoing, by, .. })) = self.asking.pop_front() else {
+        let Some(Waiting { outgoing, by, .. }) = self.asking.remove_oldest() else {
             return;
         };
         match by.filter(|by| self.traces.may_hang_under(outgoing.id(), *by)) {

@@ -25,6 +25,7 @@
 //! | called, none | what the [`CauseSource`] knows |
 
 pub mod agents;
+mod asking;
 pub mod beside;
 mod calls;
 pub mod causality;
@@ -51,8 +52,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use hashlink::LinkedHashMap;
-use rustc_hash::{FxBuildHasher, FxHashMap};
+use rustc_hash::FxHashMap;
 
 use crate::capture::event::{ContextEvent, Pid};
 use crate::exchanges::exchange::{
@@ -62,8 +62,8 @@ use crate::exchanges::meaning::Operation;
 use crate::identity::service::Service;
 use crate::time::{Nanos, WallOffset};
 use agents::{Agents, Outgoing, Tracing};
+use asking::Asking;
 use beside::Beside;
-use calls::Waiting;
 use causality::Causality;
 use cause::{Call, Cause, CauseSource};
 use counters::RunCounters;
@@ -130,7 +130,7 @@ pub struct Runs<Source = Causality> {
     /// Requests that wait until it is known what they ask for. Not more than stage 4 has open.
     not_understood: FxHashMap<ExchangeId, Begun>,
     /// Calls that wait for their cause or for calls before them, in the order in which they began to.
-    asking: LinkedHashMap<ExchangeId, Waiting, FxBuildHasher>,
+    asking: Asking,
     clock: WallOffset,
     now: Nanos,
 }
@@ -158,7 +158,7 @@ impl<Source: CauseSource> Runs<Source> {
             beside: Beside::default(),
             sessions: Sessions::default(),
             not_understood: FxHashMap::default(),
-            asking: LinkedHashMap::default(),
+            asking: Asking::default(),
             clock: WallOffset::default(),
             now: 0,
         }
@@ -248,8 +248,8 @@ impl<Source: CauseSource> Runs<Source> {
         while let Some(server) = self.joins.give_up_expired(self.now) {
             self.put_without_client(server, out);
         }
-        while let Some((_, waiting)) = self.asking.front()
-            && waiting.until <= self.now
+        while let Some(until) = self.asking.oldest_until()
+            && until <= self.now
         {
             self.give_up_oldest_call(out);
         }

@@ -17,6 +17,15 @@ pub struct Attributes {
 }
 
 impl Attributes {
+    /// With room for those of an HTTP span.
+    #[must_use]
+    pub fn of_http() -> Self {
+        Self {
+            list: Vec::with_capacity(20),
+            values_cut: 0,
+        }
+    }
+
     /// Adds a text, cut to [`MAX_VALUE_BYTES`].
     pub fn text(&mut self, name: &'static str, value: impl Into<String>) {
         let mut value = value.into();

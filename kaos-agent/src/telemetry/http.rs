@@ -41,7 +41,7 @@ pub(super) fn tell(exchange: &Exchange) -> Told {
 /// The same of an exchange that this became of.
 pub(super) fn tell_as(exchange: &Exchange, verdict: Verdict) -> Told {
     let request = &exchange.request;
-    let mut attributes = Attributes::default();
+    let mut attributes = Attributes::of_http();
     tell_request(request, &mut attributes);
     tell_ends(request, &mut attributes);
     tell_messages(exchange, &mut attributes);

@@ -2,6 +2,7 @@
 //! of) on uvicorn that calls with httpx, without an agent, with one that does not look into Python, and
 //! with one that does.
 
+use super::hooks::{Account, Used};
 use super::report::Causality;
 use super::statistics::Spread;
 use super::usage::cpu;
@@ -31,6 +32,10 @@ struct Window {
     cpu_us: f64,
     /// That of the agent in it.
     agent_us: f64,
+    /// That of its programs in the kernel, which is in the service's.
+    hooks_us: f64,
+    /// Times that a uprobe was hit, per request.
+    traps: f64,
     causes: Causes,
 }
 
@@ -41,6 +46,7 @@ pub fn run(rounds: usize, requests: usize) -> Causality {
         "causality: {KIND}, {CALLS} calls per request, {IN_FLIGHT} in flight, {rounds} rounds of \
          windows of {requests} requests"
     );
+    let _account = Account::open();
     let order = [
         Bare,
         WithoutContexts,
@@ -67,8 +73,9 @@ fn window(variant: Variant, requests: usize) -> Window {
         WithContexts => Some(Agent::watch(&[server], &[])),
     };
     let used = || {
-        let agent = agent.as_ref().map(|agent| cpu(agent.pid()));
-        (cpu(server.pid()), agent.unwrap_or_default())
+        let agent = agent.as_ref().map(Agent::pid);
+        let hooks = agent.map_or_else(Used::default, Used::by);
+        (cpu(server.pid()), agent.map(cpu).unwrap_or_default(), hooks)
     };
     let before = used();
     bed.drive(IN_FLIGHT, requests);
@@ -79,6 +86,7 @@ fn window(variant: Variant, requests: usize) -> Window {
     let per_request = |time: std::time::Duration| time.as_secs_f64() * 1e6 / requests as f64;
     let agent_us = per_request(after.1 - before.1);
     let service_us = per_request(after.0 - before.0);
+    let hooks = after.2.since(before.2);
     if let Some(agent) = agent {
         agent.stop();
     }
@@ -86,14 +94,16 @@ fn window(variant: Variant, requests: usize) -> Window {
         variant,
         cpu_us: service_us + agent_us,
         agent_us,
+        hooks_us: per_request(hooks.time),
+        traps: hooks.traps as f64 / requests as f64,
         causes: bed.told(),
     }
 }
 
 fn report(windows: &[Window]) -> Causality {
     println!(
-        "  {:<17} {:>26} {:>22} {:>8} {:>8} {:>6}",
-        "", "CPU µs/request", "of it in the agent", "right", "unknown", "wrong"
+        "  {:<17} {:>26} {:>22} {:>20} {:>8} {:>8} {:>6}",
+        "", "CPU µs/request", "of it in the agent", "in its hooks", "right", "unknown", "wrong"
     );
     let of = |variant| {
         let windows = windows.iter().filter(move |it| it.variant == variant);
@@ -102,15 +112,17 @@ fn report(windows: &[Window]) -> Causality {
     let row = |name, variant| {
         let cpu = Spread::of(of(variant).map(|window| window.cpu_us));
         let agent = Spread::of(of(variant).map(|window| window.agent_us));
+        let hooks = Spread::of(of(variant).map(|window| window.hooks_us));
         let causes = of(variant).fold(Causes::default(), |sum, window| Causes {
             right: sum.right + window.causes.right,
             unknown: sum.unknown + window.causes.unknown,
             wrong: sum.wrong + window.causes.wrong,
         });
         println!(
-            "  {name:<17} {:>26} {:>22} {:>8} {:>8} {:>6}",
+            "  {name:<17} {:>26} {:>22} {:>20} {:>8} {:>8} {:>6}",
             format!("{cpu:.0}"),
             format!("{agent:.1}"),
+            format!("{hooks:.1}"),
             causes.right,
             causes.unknown,
             causes.wrong,
@@ -124,18 +136,20 @@ fn report(windows: &[Window]) -> Causality {
     let pairs = of(WithContexts)
         .zip(of(WithoutContexts))
         .collect::<Vec<_>>();
-    let added = Spread::of(
-        pairs
-            .iter()
-            .map(|(with, without)| with.cpu_us - without.cpu_us),
-    );
-    let in_agent = Spread::of(
-        pairs
-            .iter()
-            .map(|(with, without)| with.agent_us - without.agent_us),
-    );
+    let more = |of: fn(&Window) -> f64| {
+        Spread::of(
+            pairs
+                .iter()
+                .map(move |(with, without)| of(with) - of(without)),
+        )
+    };
+    let added = more(|window| window.cpu_us);
+    let in_agent = more(|window| window.agent_us);
+    let in_hooks = more(|window| window.hooks_us);
+    let traps = Spread::of(of(WithContexts).map(|window| window.traps));
     println!(
-        "  contexts add {added:.0} µs CPU per request, of them {in_agent:.1} in the agent's process"
+        "  contexts add {added:.0} µs CPU per request; by the accounts of agent and kernel \
+         {in_agent:.1} in the agent's process, {in_hooks:.1} in its hooks, and {traps:.1} traps"
     );
     Causality {
         bare_cpu_us_per_request: bare,
@@ -143,6 +157,8 @@ fn report(windows: &[Window]) -> Causality {
         with_contexts_cpu_us_per_request: with,
         added_us_per_request: added.median,
         added_in_agent_us_per_request: in_agent.median,
+        added_in_hooks_us_per_request: in_hooks.median,
+        traps_per_request: traps.median,
         right: causes.right,
         unknown: causes.unknown,
         wrong: causes.wrong,

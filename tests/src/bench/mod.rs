@@ -6,6 +6,7 @@
 
 pub mod causality;
 pub mod flood;
+pub mod hooks;
 mod http1;
 pub(crate) mod listen;
 mod load;

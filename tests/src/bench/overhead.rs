@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::hooks::{Account, Used};
 use super::load::{Load, Outcome};
 use super::report::{AgentVariant, Overhead, Variant};
 use super::sink::{Ends, Sink};
@@ -34,6 +35,10 @@ pub struct Effort {
 pub(super) struct Window {
     pub(super) cpu_us_per_end: f64,
     pub(super) cpu_of_agent_us_per_end: f64,
+    /// That of its programs in the kernel, which run in the service's time.
+    pub(super) cpu_of_hooks_us_per_end: f64,
+    /// Times that a uprobe was hit.
+    pub(super) traps_per_end: f64,
     rps: f64,
     p50_us: f64,
     p99_us: f64,
@@ -47,6 +52,7 @@ pub(super) struct Bench {
     sink: Sink,
     rate: f64,
     window: Duration,
+    _account: Account,
 }
 
 /// Measures, and prints what it finds.
@@ -84,6 +90,7 @@ impl Bench {
             sink,
             rate: capacity * SHARE_OF_CAPACITY,
             window: effort.window,
+            _account: Account::open(),
         }
     }
 
@@ -109,8 +116,9 @@ impl Bench {
     fn window(&self, server: &Server, agent: Option<&Agent>, ends_per_request: u64) -> Window {
         let pid = server.process.pid();
         let cpu_of_agent = || agent.map_or(Duration::ZERO, |agent| cpu(agent.pid()));
+        let hooks = || agent.map_or_else(Used::default, |agent| Used::by(agent.pid()));
         let ends_before = self.sink.ends();
-        let before = (cpu(pid), cpu_of_agent());
+        let before = (cpu(pid), cpu_of_agent(), hooks());
 
         let paced = load(server, self.window, Some(self.rate));
         let flat_out = load(server, self.window, None);
@@ -121,14 +129,17 @@ impl Bench {
             .wait_for(ends_before.total() + expected, PATIENCE)
             .since(ends_before);
 
-        let after = (cpu(pid), cpu_of_agent());
+        let after = (cpu(pid), cpu_of_agent(), hooks());
         // Without telemetry nothing is seen, and what would be is what the others are held to.
         let ends = (requests * ENDS_PER_REQUEST) as f64;
         let of_agent = (after.1 - before.1).as_secs_f64() * 1e6 / ends;
         let of_service = (after.0 - before.0).as_secs_f64() * 1e6 / ends;
+        let hooks = after.2.since(before.2);
         Window {
             cpu_us_per_end: of_service + of_agent,
             cpu_of_agent_us_per_end: of_agent,
+            cpu_of_hooks_us_per_end: hooks.time.as_secs_f64() * 1e6 / ends,
+            traps_per_end: hooks.traps as f64 / ends,
             rps: flat_out.rate(),
             p50_us: paced.latency(0.5),
             p99_us: paced.latency(0.99),
@@ -214,13 +225,16 @@ fn report(bare: &[Window], agent: &[Window], sdk: &[Window]) -> Overhead {
     });
     let added_by_sdk = sdk_variant.cpu_us_per_exchange - bare_variant.cpu_us_per_exchange;
     let own = spread(agent, |window| window.cpu_of_agent_us_per_end);
+    let hooks = spread(agent, |window| window.cpu_of_hooks_us_per_end);
+    let traps = spread(agent, |window| window.traps_per_end);
     let ratio = paired(bare, agent, |bare, agent| agent.rps / bare.rps);
     let p50 = paired(bare, agent, |bare, agent| agent.p50_us - bare.p50_us);
     let p99 = paired(bare, agent, |bare, agent| agent.p99_us - bare.p99_us);
     let rss = spread(agent, |window| window.rss_mb);
     let missing: u64 = agent.iter().map(|window| window.missing).sum();
     println!(
-        "  the agent adds {added:.1} µs CPU per end, of them {own:.1} in its own process; the SDK {added_by_sdk:.1}"
+        "  the agent adds {added:.1} µs CPU per end; by the accounts of agent and kernel {own:.1} in \
+         its process, {hooks:.1} in its hooks, and {traps:.1} traps; the SDK {added_by_sdk:.1}"
     );
     println!(
         "  the agent adds {p50:.0} µs to the median latency and {p99:.0} µs to the 99th percentile"
@@ -233,6 +247,8 @@ fn report(bare: &[Window], agent: &[Window], sdk: &[Window]) -> Overhead {
         agent: AgentVariant {
             variant: agent_variant,
             added_cpu_us_per_exchange: added.median,
+            added_in_agent_us_per_exchange: own.median,
+            added_in_hooks_us_per_exchange: hooks.median,
             rps_ratio: ratio.median,
             rss_mb: rss.median,
         },

@@ -63,7 +63,8 @@ fn report(
             agent.cpu_us_per_end - bare.cpu_us_per_end
         })
     };
-    let own = |agent: &[Window]| spread(agent, |window| window.cpu_of_agent_us_per_end);
+    let by_account =
+        |window: &Window| window.cpu_of_agent_us_per_end + window.cpu_of_hooks_us_per_end;
     let (added_plain, added_tls) = (added(plain_bare, plain_agent), added(tls_bare, tls_agent));
     // Each round's four windows beside each other.
     let pairs = plain_bare.iter().zip(plain_agent);
@@ -73,19 +74,28 @@ fn report(
                 - (plain_agent.cpu_us_per_end - plain_bare.cpu_us_per_end)
         },
     ));
+    let on_top_by_account = paired(plain_agent, tls_agent, |plain, tls| {
+        by_account(tls) - by_account(plain)
+    });
+    let traps = spread(tls_agent, |window| window.traps_per_end);
     let missing: u64 = tls_agent.iter().map(|window| window.missing).sum();
     println!(
-        "  the agent adds {added_plain:.1} µs CPU per end in plain text, of them {:.1} in its own \
-         process, and {added_tls:.1} over TLS, of them {:.1}",
-        own(plain_agent),
-        own(tls_agent)
+        "  the agent adds {added_plain:.1} µs CPU per end in plain text, by the accounts of agent and \
+         kernel {:.1}; over TLS {added_tls:.1}, by the accounts {:.1} and {traps:.1} traps",
+        spread(plain_agent, by_account),
+        spread(tls_agent, by_account),
     );
-    println!("  TLS costs {on_top:.1} µs per end on top; ends missing over TLS: {missing}");
+    println!(
+        "  TLS costs {on_top:.1} µs per end on top, by the accounts {on_top_by_account:.1}; ends \
+         missing over TLS: {missing}"
+    );
     OverheadTls {
         bare,
         agent,
         added_cpu_us_per_exchange: added_tls.median,
         plain_added_cpu_us_per_exchange: added_plain.median,
         on_top_cpu_us_per_exchange: on_top.median,
+        on_top_by_account_us_per_exchange: on_top_by_account.median,
+        traps_per_exchange: traps.median,
     }
 }

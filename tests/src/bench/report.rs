@@ -60,6 +60,11 @@ pub struct OverheadTls {
     pub plain_added_cpu_us_per_exchange: f64,
     /// What TLS costs it on top of the plain cost.
     pub on_top_cpu_us_per_exchange: f64,
+    /// The same by the accounts of the agent's process and of its programs in the kernel, without the
+    /// traps that lead to uprobes.
+    pub on_top_by_account_us_per_exchange: f64,
+    /// Times that a uprobe was hit, per end.
+    pub traps_per_exchange: f64,
 }
 
 /// Medians of one variant.
@@ -84,6 +89,10 @@ pub struct AgentVariant {
     /// CPU time beyond the bare variant's per end of an exchange that was seen, µs: the agent's
     /// own, and that of its hooks, which run in the time of the service.
     pub added_cpu_us_per_exchange: f64,
+    /// What of that is in the agent's process.
+    pub added_in_agent_us_per_exchange: f64,
+    /// What of that is in its programs in the kernel.
+    pub added_in_hooks_us_per_exchange: f64,
     /// Requests per second, as a share of the bare variant's.
     pub rps_ratio: f64,
     /// Resident memory of the agent, 10⁶ bytes.
@@ -134,6 +143,10 @@ pub struct Causality {
     pub added_us_per_request: f64,
     /// What of that is in the agent's process.
     pub added_in_agent_us_per_request: f64,
+    /// What of that is in the agent's programs in the kernel.
+    pub added_in_hooks_us_per_request: f64,
+    /// Times that a uprobe was hit: what the trap itself costs is in neither.
+    pub traps_per_request: f64,
     /// Calls that were told as their request's.
     pub right: usize,
     /// Calls that were told without a cause.

@@ -75,7 +75,7 @@ fn main() -> ExitCode {
         });
     }
     if wants(Benchmark::Causality) {
-        let (rounds, requests) = if quick { (1, 128) } else { (8, 512) };
+        let (rounds, requests) = if quick { (1, 128) } else { (4, 512) };
         report.causality = Some(causality::run(rounds, requests));
     }
     if let Some(file) = arguments.json {
