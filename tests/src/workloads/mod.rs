@@ -2,12 +2,12 @@
 
 mod ai;
 mod certificate;
+mod pipe;
+mod tls;
 
 use std::env;
-use std::ffi::CString;
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
@@ -16,6 +16,7 @@ use tempfile::TempDir;
 
 pub use self::ai::{AgentKind, AgentPlace, MODEL_API_KEY};
 pub use self::certificate::Certificate;
+use self::pipe::NamedPipe;
 use crate::process::{Process, free_port};
 use crate::receiver::Receiver;
 
@@ -217,20 +218,15 @@ impl<'a> Workloads<'a> {
     /// curl fails.
     #[must_use]
     pub fn curl_after(&self, service: &str, urls: &[String], wait: impl FnOnce()) -> Vec<String> {
-        let files = TempDir::new().expect("a temporary directory");
-        let pipe = files.path().join("urls");
-        let name = CString::new(pipe.as_os_str().as_bytes()).expect("it has no zero byte");
-        // SAFETY: a plain system call with a name that ends.
-        let made = unsafe { libc::mkfifo(name.as_ptr(), 0o600) };
-        assert_eq!(made, 0, "a named pipe can be made");
+        let pipe = NamedPipe::new();
         let mut command = self.curl_command(service);
-        command.arg("--config").arg(&pipe);
+        command.arg("--config").arg(pipe.path());
         let curl = Process::spawn(service, &mut command);
         wait();
         let lines = urls
             .iter()
             .map(|url| format!("url = \"{url}\"\noutput = \"/dev/null\"\n"));
-        fs::write(&pipe, lines.collect::<String>()).expect("curl reads it");
+        pipe.write(&lines.collect::<String>());
         told_by_curl(curl)
     }
 
