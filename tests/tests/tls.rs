@@ -6,7 +6,7 @@ use kaos_tests::agent::{Agent, Stats};
 use kaos_tests::received::Span;
 use kaos_tests::receiver::Receiver;
 use kaos_tests::tree::{render, told};
-use kaos_tests::workloads::{Certificate, Need, Server, Workloads, lacks};
+use kaos_tests::workloads::{Certificate, Need, Server, Workloads, lacks, openssl_1_1_root};
 use serde_json::json;
 
 /// What one run told.
@@ -188,6 +188,32 @@ fn a_library_inside_of_a_module() {
             workloads.bundled_client("client", "cryptography", urls, || {
                 agent.wait_until_probed(library);
             })
+        },
+    );
+}
+
+/// Debian 11's curl and Python 3.9, in a root file system of their own.
+#[test]
+#[ignore = "kernel: real workloads, needs root"]
+fn openssl_1_1() {
+    let needs = [Need::OpenSsl11, Need::Python, Need::Program("unshare")];
+    if lacks(&needs) {
+        return;
+    }
+    let root = openssl_1_1_root().expect("it is there");
+    let probed = |agent: &Agent| agent.wait_until_probed("libssl.so.1.1");
+    are_told_alike(
+        &needs,
+        "libssl",
+        python_server("h11"),
+        |workloads, agent, urls| workloads.curl_in(&root, "client", urls, || probed(agent)),
+    );
+    are_told_alike(
+        &needs,
+        "libssl",
+        python_server("h11"),
+        |workloads, agent, urls| {
+            workloads.bundled_client_in(&root, "client", urls, || probed(agent))
         },
     );
 }

@@ -1,7 +1,7 @@
 """An HTTP client on the TLS library that a package brings: bundled.py PACKAGE PIPE
 
-PACKAGE is psycopg (its wheel has a libssl of its own, with another name) or cryptography (its module
-has OpenSSL linked into it). Gets the URLs that come through PIPE, a line each, one after the other on
+PACKAGE is psycopg (its wheel has a libssl of its own, with another name), cryptography (its module
+has OpenSSL linked into it) or ssl (the standard library's; that of Python 3.9, too). Gets the URLs that come through PIPE, a line each, one after the other on
 a kept connection, and prints "METHOD PATH STATUS BYTES" for each: what the client itself knows.
 """
 
@@ -34,6 +34,9 @@ class OfPsycopg:
     def buffer(self, size):
         return ctypes.create_string_buffer(size)
 
+    def wrap(self, connection, _name):
+        return Stream(self, connection)
+
     def bytes(self, buffer, size):
         return buffer.raw[:size]
 
@@ -53,8 +56,23 @@ class OfCryptography:
     def buffer(self, size):
         return self.ffi.new("char[]", size)
 
+    def wrap(self, connection, _name):
+        return Stream(self, connection)
+
     def bytes(self, buffer, size):
         return self.ffi.buffer(buffer, size)[:]
+
+
+class OfStandardLibrary:
+    """The interpreter's own."""
+
+    def __init__(self):
+        import ssl
+
+        self.context = ssl.create_default_context()
+
+    def wrap(self, connection, name):
+        return self.context.wrap_socket(connection, server_hostname=name)
 
 
 class Stream:
@@ -104,7 +122,8 @@ class _Kept(io.RawIOBase):
 
 
 def main(package, pipe):
-    library = {"psycopg": OfPsycopg, "cryptography": OfCryptography}[package]()
+    libraries = {"psycopg": OfPsycopg, "cryptography": OfCryptography, "ssl": OfStandardLibrary}
+    library = libraries[package]()
     client = None
     with open(pipe) as urls:
         for url in map(urlsplit, urls.read().split()):
@@ -112,7 +131,7 @@ def main(package, pipe):
                 client = http.client.HTTPConnection(url.hostname, url.port)
                 client.sock = socket.create_connection((url.hostname, url.port))
                 if url.scheme == "https":
-                    client.sock = Stream(library, client.sock)
+                    client.sock = library.wrap(client.sock, url.hostname)
             client.request("GET", url.path)
             answer = client.getresponse()
             print(f"GET {url.path} {answer.status} {len(answer.read())}", flush=True)
