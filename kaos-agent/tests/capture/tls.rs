@@ -19,7 +19,7 @@ use crate::support::{Python, Seen, counter, live, live_with, of_pid};
 
 /// Lines of Python that make `context`s from a certificate in this directory, and define `pair()`,
 /// which connects two ends of TLS over loopback, and `memory()`, which does it in memory.
-fn prepare(python: &mut Python, directory: &Path) {
+pub fn prepare(python: &mut Python, directory: &Path) {
     let path = |name: &str| directory.join(name).display().to_string();
     let authority =
         rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("it is made");
@@ -66,22 +66,22 @@ def trickle(a, b, data):
     python.run(&format!("exec(open({script:?}).read())"));
 }
 
-const REQUEST: &str = "GET /tls HTTP/1.1\\r\\nhost: localhost\\r\\n\\r\\n";
-const RESPONSE: &str = "HTTP/1.1 200 OK\\r\\ncontent-length: 0\\r\\n\\r\\n";
+pub const REQUEST: &str = "GET /tls HTTP/1.1\\r\\nhost: localhost\\r\\n\\r\\n";
+pub const RESPONSE: &str = "HTTP/1.1 200 OK\\r\\ncontent-length: 0\\r\\n\\r\\n";
 
 /// A request and its response over a new connection of TLS, which stays open as `a` and `b`.
-fn exchange(python: &mut Python) {
+pub fn exchange(python: &mut Python) {
     python.run("a, b = pair()");
     exchange_again(python);
 }
 
-fn exchange_again(python: &mut Python) {
+pub fn exchange_again(python: &mut Python) {
     python.run(&format!("a.sendall(b'{REQUEST}'); b.recv(1000)"));
     python.run(&format!("b.sendall(b'{RESPONSE}'); a.recv(1000)"));
 }
 
 /// TLS connections that were seen.
-fn connections(seen: &Seen) -> BTreeSet<SocketId> {
+pub fn connections(seen: &Seen) -> BTreeSet<SocketId> {
     seen.data()
         .map(|data| data.socket)
         .filter(|socket| socket.is_tls())
@@ -305,7 +305,7 @@ fn probed_code(python: &Python, copy: &Path) -> Vec<u8> {
 }
 
 /// Where the running interpreter finds this library.
-fn library(python: &mut Python, name: &str) -> String {
+pub fn library(python: &mut Python, name: &str) -> String {
     let code = format!(
         "import ssl, _ssl; print([line.split()[-1] for line in open('/proc/self/maps') if '{name}' in line][0])"
     );
