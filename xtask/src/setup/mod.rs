@@ -21,8 +21,8 @@ use anyhow::Result;
 pub use self::cluster::{is_there as cluster_is_there, node_is_there};
 use self::machine::Machine;
 pub use self::root::{is_root, prefix as root_prefix};
+pub use self::steps::{AARCH64, bpf_linker, other_target, python};
 use self::steps::{Action, STEPS, Step};
-pub use self::steps::{bpf_linker, python};
 
 /// `cargo xtask setup`
 #[derive(Debug, clap::Args)]
