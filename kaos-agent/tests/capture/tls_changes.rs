@@ -107,3 +107,59 @@ fn key_update_in_tls_1_3() {
         python.run("assert lib.SSL_get_key_update_type(raw(a)) == 1");
     });
 }
+
+/// What a client sends before the handshake is over, it may have to send again: it is left out at both
+/// ends, and what comes after it is the beginning.
+#[test]
+#[ignore = "kernel: loads programs, needs root"]
+fn early_data_is_ignored() {
+    const EARLY: &str = "
+import os, subprocess
+def openssl(*arguments):
+    return subprocess.Popen(['openssl', *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT)
+listener = openssl('s_server', '-accept', '127.0.0.1:0', '-cert', directory + '/c', '-key',
+                   directory + '/k', '-early_data', '-naccept', '2')
+said = b''
+while b'ACCEPT' not in said or not said.endswith(b'\\n'):
+    said += listener.stdout.read1()
+address = said.split(b'ACCEPT ')[1].split()[0].decode()
+session = directory + '/session'
+first = openssl('s_client', '-connect', address, '-sess_out', session)
+while not (os.path.exists(session) and b'END SSL SESSION' in open(session, 'rb').read()):
+    pass
+first.communicate()
+second = openssl('s_client', '-connect', address, '-sess_in', session, '-early_data',
+                 directory + '/early')
+said, _ = second.communicate(b'GET /late HTTP/1.1\\r\\nhost: x\\r\\n\\r\\n')
+assert b'Early data was accepted' in said, said
+said, _ = listener.communicate()
+assert b'GET /early' in said and b'GET /late' in said, said
+";
+    let directory = TempDir::new().expect("a directory");
+    let mut python = Python::start();
+    prepare(&mut python, directory.path());
+    let file = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        fs::write(&path, text).expect("it is writable");
+        path.display().to_string()
+    };
+    file("early", "GET /early HTTP/1.1\r\nhost: x\r\n\r\n");
+    let script = file("early.py", EARLY);
+    let mut live = live(of_pid(python.pid()));
+    let place = directory.path().display().to_string();
+    python.run(&format!("directory = {place:?}"));
+    python.run(&format!("exec(open({script:?}).read())"));
+    let mut seen = Seen::default();
+    seen.until(&mut live, "both ends of the request", |seen| {
+        seen.count_text("GET /late ") >= 2
+    });
+    assert!(!seen.has_text("GET /early "), "{:#?}", seen.events);
+    for data in seen
+        .data()
+        .filter(|data| data.bytes.starts_with(b"GET /late "))
+    {
+        assert!(data.stream_start, "{data:?}");
+    }
+    assert_eq!(counter(&live, "kernel.lost.tls_calls"), 0);
+}
