@@ -22,8 +22,8 @@ pub struct PythonLayout {
     pub flags: u32,
     /// Changes whenever copies of contexts may have gone unseen.
     pub epoch: u32,
-    /// Zero.
-    pub padding: u32,
+    /// Contexts that were made while [`PYTHON_SEARCH`] is set.
+    pub searched: u32,
 }
 
 /// `PythonLayout::slot_behind`: the slot is right beside the thread pointer.
@@ -34,9 +34,19 @@ pub const DIRECT: i32 = i32::MIN;
 pub const PYTHON_THREADS: u32 = 1;
 /// `PythonLayout::flags`: no thread has a context yet, so it is not known where one would be.
 pub const PYTHON_NO_CONTEXTS: u32 = 2;
+/// `PythonLayout::flags`: there are contexts, and the first one that a thread is seen to run in shows
+/// where in its state they are.
+pub const PYTHON_SEARCH: u32 = 8;
 /// `PythonLayout::flags`: each thread but the main one runs in a context from its beginning to its
 /// end, which may be a copy of that of whoever started it.
 pub const PYTHON_THREADS_HAVE_CONTEXTS: u32 = 4;
+
+/// Bytes of a thread state that are looked at: the pointer to the context is within the first 400 in
+/// 3.10 to 3.14.
+pub const STATE_BYTES: u32 = 512;
+/// Contexts that may be made before one is found in a thread state. After that they must be elsewhere,
+/// and that no context is seen says nothing of a thread.
+pub const MOST_SEARCHED: u32 = 64;
 
 /// Cookie of a probe on what copies the running context.
 pub const COPY: u64 = 1;

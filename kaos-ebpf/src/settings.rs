@@ -194,6 +194,8 @@ pub enum TlsFunction {
     Clear = 7,
     /// Frees a connection.
     Free = 8,
+    /// Moves early data, by calling one of the others.
+    Early = 9,
 }
 
 /// Entries of the map of syscalls: numbers at or above it have no buffer that we read.

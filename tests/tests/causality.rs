@@ -189,17 +189,9 @@ fn causes_are_told_by_other_versions() {
         ("uvicorn-raw-fresh", Nothing),
     ];
     let is_3_14 = |root: &&PathBuf| root.join("usr/bin/python3.14").exists();
-    // Where each thread has a context, a process's first one may be a request's: until it is found out
-    // where contexts are, calls can be of unknown cause.
-    let promised = |root: &PathBuf, kind: &str, promise| match kind {
-        "threads-raw-plain" if is_3_14(&root) => NeverWrong,
-        _ => promise,
-    };
     let mut runs: Vec<_> = roots
         .iter()
-        .flat_map(|root| {
-            kinds.map(|(kind, promise)| (run(root, kind, 32), promised(root, kind, promise)))
-        })
+        .flat_map(|root| kinds.map(|(kind, promise)| (run(root, kind, 32), promise)))
         .collect();
     // A thread of a pool begins in the context of the request that it was started in, and works for
     // others.

@@ -6,7 +6,8 @@ use kaos_tests::agent::{Agent, Stats};
 use kaos_tests::received::Span;
 use kaos_tests::receiver::Receiver;
 use kaos_tests::tree::{render, told};
-use kaos_tests::workloads::{Certificate, Need, Server, Workloads, lacks};
+use kaos_tests::workloads::{Certificate, Need, Server, Workloads, lacks, openssl_1_1_root};
+use serde_json::json;
 
 /// What one run told.
 struct Told {
@@ -37,13 +38,14 @@ fn run(
     Told { spans, stats }
 }
 
-/// Attributes of each span, but for what must differ: ports and the scheme.
+/// Attributes of each span, but for what must differ: ports, times and the scheme.
 fn comparable(spans: &[Span]) -> Vec<(String, BTreeMap<String, String>)> {
     let mut all: Vec<_> = spans
         .iter()
         .map(|span| {
             let attributes = span.attributes.iter().filter_map(|(name, value)| {
-                if name.ends_with(".port") || name == "url.scheme" {
+                let differs = [".port", "url.scheme", ".time_to_first_chunk"];
+                if differs.iter().any(|end| name.ends_with(end)) {
                     return None;
                 }
                 let value = value.split("://127.0.0.1:").last().unwrap_or(value);
@@ -156,7 +158,114 @@ fn curl_and_node() {
     );
 }
 
-/// nginx encrypts what it serves, and what it asks its upstream.
+/// A wheel that brings a libssl under a name of its own.
+#[test]
+#[ignore = "kernel: real workloads, needs root"]
+fn a_library_that_a_package_brings() {
+    let library = "psycopg_binary.libs/libssl";
+    are_told_alike(
+        &[Need::Python],
+        "libssl",
+        python_server("h11"),
+        |workloads, agent, urls| {
+            workloads.bundled_client("client", "psycopg", urls, || {
+                agent.wait_until_probed(library);
+            })
+        },
+    );
+}
+
+/// A wheel with OpenSSL inside of its module, which exports none of it but has kept the names.
+#[test]
+#[ignore = "kernel: real workloads, needs root"]
+fn a_library_inside_of_a_module() {
+    let library = "cryptography/hazmat/bindings/_rust";
+    are_told_alike(
+        &[Need::Python],
+        "libssl",
+        python_server("h11"),
+        |workloads, agent, urls| {
+            workloads.bundled_client("client", "cryptography", urls, || {
+                agent.wait_until_probed(library);
+            })
+        },
+    );
+}
+
+/// Debian 11's curl and Python 3.9, in a root file system of their own.
+#[test]
+#[ignore = "kernel: real workloads, needs root"]
+fn openssl_1_1() {
+    let needs = [Need::OpenSsl11, Need::Python, Need::Program("unshare")];
+    if lacks(&needs) {
+        return;
+    }
+    let root = openssl_1_1_root().expect("it is there");
+    let probed = |agent: &Agent| agent.wait_until_probed("libssl.so.1.1");
+    are_told_alike(
+        &needs,
+        "libssl",
+        python_server("h11"),
+        |workloads, agent, urls| workloads.curl_in(&root, "client", urls, || probed(agent)),
+    );
+    are_told_alike(
+        &needs,
+        "libssl",
+        python_server("h11"),
+        |workloads, agent, urls| {
+            workloads.bundled_client_in(&root, "client", urls, || probed(agent))
+        },
+    );
+}
+
+/// What a LiteLLM proxy and the model behind it tell of a plain and a streamed question.
+fn asked_through_litellm(receiver: &Receiver, workloads: Workloads<'_>) -> Vec<Span> {
+    let model = workloads.model("model");
+    let litellm = workloads.litellm("litellm", &model);
+    let agent = Agent::watch(&[&litellm.process, &model.process], &[]);
+    let prompt = json!([{"say": "three short words", "usage": {"prompt": 90, "completion": 40}}]);
+    for mode in ["", "stream"] {
+        let url = litellm.url("");
+        let prompts = std::slice::from_ref(&prompt);
+        let answers = workloads.ask("not watched", "openai", &url, mode, prompts);
+        assert_eq!(answers[0]["usage"], json!([90, 40]), "{answers:?}");
+    }
+    receiver.wait_for("six spans", |spans| spans.len() >= 6);
+    agent.stop();
+    receiver.received().spans
+}
+
+#[test]
+#[ignore = "kernel: real workloads, needs root"]
+fn litellm_before_a_model_over_https() {
+    if lacks(&[Need::Python]) {
+        return;
+    }
+    let receiver = Receiver::start();
+    let plain = asked_through_litellm(&receiver, Workloads::of(&receiver));
+    let receiver = Receiver::start();
+    let certificate = Certificate::new();
+    let workloads = Workloads::of(&receiver).over(&certificate);
+    let encrypted = asked_through_litellm(&receiver, workloads);
+
+    assert_eq!(render(&encrypted), render(&plain));
+    assert_eq!(comparable(&encrypted), comparable(&plain));
+    let scheme = |span: &Span| {
+        let scheme = span.attribute("url.scheme").to_owned();
+        (format!("{} {}", span.service, span.kind), scheme)
+    };
+    let mut schemes: Vec<_> = encrypted.iter().map(scheme).collect();
+    schemes.sort();
+    schemes.dedup();
+    let expected = [
+        ("litellm CLIENT", "https"),
+        ("litellm SERVER", "http"),
+        ("model SERVER", "https"),
+    ];
+    let expected = expected.map(|(who, scheme)| (who.to_owned(), scheme.to_owned()));
+    assert_eq!(schemes, expected);
+}
+
 /// nginx encrypts what it serves, and what it asks its upstream.
 #[test]
 #[ignore = "kernel: real workloads, needs root"]

@@ -7,7 +7,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::Result;
 
-use crate::{command, crds, paths, toolchain};
+use crate::{command, crds, paths, setup, toolchain};
 
 type Check = fn() -> Result<()>;
 
@@ -16,9 +16,10 @@ type Check = fn() -> Result<()>;
 /// # Errors
 /// A check cannot be made at all.
 pub fn run() -> Result<ExitCode> {
-    let checks: [(&str, Check); 6] = [
+    let checks: [(&str, Check); 7] = [
         ("format", format),
         ("clippy", clippy),
+        ("aarch64", aarch64),
         ("licences", licences::check),
         ("advisories", advisories),
         ("file lengths", files::check),
@@ -48,6 +49,24 @@ fn clippy() -> Result<()> {
     command::run(
         toolchain::cargo(&["clippy", "--quiet", "--workspace", "--all-targets"])?
             .args(["--", "--deny", "warnings"]),
+    )
+}
+
+/// Whether what runs on nodes and in clusters builds for aarch64, which cannot be run here.
+fn aarch64() -> Result<()> {
+    if setup::other_target()?.is_none() || paths::find_command("aarch64-linux-gnu-gcc").is_none() {
+        println!(
+            "lint: aarch64 skipped: its libraries and C compiler are not here: cargo xtask setup"
+        );
+        return Ok(());
+    }
+    let check = ["check", "--quiet", "--target", setup::AARCH64];
+    let packages = ["kaos-agent", "kaos-operator", "kaos-ebpf"];
+    let packages = packages.iter().flat_map(|package| ["--package", package]);
+    command::run(
+        toolchain::cargo(&check)?
+            .args(packages)
+            .env("CC_aarch64_unknown_linux_gnu", "aarch64-linux-gnu-gcc"),
     )
 }
 

@@ -7,3 +7,5 @@ mod pods;
 mod selection;
 mod support;
 mod tls;
+mod tls_changes;
+mod tls_sockets;

@@ -3,16 +3,20 @@
 //! User space has found out where the interpreter keeps it ([`PythonLayout`]); here it is read, at
 //! most five reads of user memory, each of which may fail without harm.
 
+use core::ffi::c_void;
+
 use aya_ebpf::helpers::bpf_probe_read_user;
-use aya_ebpf::helpers::generated::bpf_get_current_task;
+use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_loop};
 use kaos_ebpf::counter::Counter;
 use kaos_ebpf::python::{
-    DIRECT, PYTHON_NO_CONTEXTS, PYTHON_THREADS, PYTHON_THREADS_HAVE_CONTEXTS, PythonLayout,
+    DIRECT, MOST_SEARCHED, PYTHON_NO_CONTEXTS, PYTHON_SEARCH, PYTHON_THREADS,
+    PYTHON_THREADS_HAVE_CONTEXTS, PythonLayout, STATE_BYTES,
 };
 use kaos_ebpf::record::{ContextRecord, FLAG_FIRST_CONTEXT, FLAG_LABELLED, FLAG_THREADS_OWN, Kind};
 
 use super::count::count;
 use super::maps::{FLUSHING, PYTHON, STREAM_LABELS};
+use super::payload::{GO_ON, STOP};
 use super::processes::{Task, header};
 use super::read::kernel;
 use super::ring::output;
@@ -64,8 +68,7 @@ impl Label {
 /// What runs now.
 #[inline(always)]
 pub fn label(task: Task) -> Label {
-    // SAFETY: entries stay valid for the run of a program; user space replaces them whole.
-    let Some(layout) = (unsafe { PYTHON.get(&task.pid) }) else {
+    let Some(layout) = layout(task) else {
         return Label::UNKNOWN;
     };
     // SAFETY: the value is copied out; only this thread writes it.
@@ -75,9 +78,19 @@ pub fn label(task: Task) -> Label {
     running(task, layout)
 }
 
+/// How a process is followed. Words of it are written here, too: those that say where contexts are,
+/// always the same for a process, and the epoch.
+#[inline(always)]
+fn layout(task: Task) -> Option<&'static mut PythonLayout> {
+    let layout = PYTHON.get_ptr_mut(&task.pid)?;
+    // SAFETY: entries stay valid for the run of a program; user space replaces them whole, with a new
+    // epoch.
+    Some(unsafe { &mut *layout })
+}
+
 /// What runs now, as the interpreter has it.
 #[inline(always)]
-fn running(task: Task, layout: &PythonLayout) -> Label {
+fn running(task: Task, layout: &mut PythonLayout) -> Label {
     match find_running(layout) {
         Some(context) if context != 0 => Label {
             context: context ^ setting!(scramble),
@@ -100,7 +113,7 @@ fn running(task: Task, layout: &PythonLayout) -> Label {
 /// Address of the context that the thread has entered, 0 for none; `None` where the pointers lead
 /// elsewhere.
 #[inline(always)]
-fn find_running(layout: &PythonLayout) -> Option<u64> {
+fn find_running(layout: &mut PythonLayout) -> Option<u64> {
     if layout.flags & PYTHON_NO_CONTEXTS != 0 {
         return Some(0);
     }
@@ -116,6 +129,9 @@ fn find_running(layout: &PythonLayout) -> Option<u64> {
         // A thread that Python knows nothing of.
         return Some(0);
     }
+    if layout.flags & PYTHON_SEARCH != 0 && !search(layout, state) {
+        return Some(0);
+    }
     let context: u64 = user(state.wrapping_add(layout.context as u64))?;
     if context == 0 {
         return Some(0);
@@ -129,6 +145,66 @@ fn find_running(layout: &PythonLayout) -> Option<u64> {
     // own, and made without a copy, at an address that another one had before.
     let entered: u32 = user(context.wrapping_add(layout.entered as u64))?;
     Some(if entered == 0 { 0 } else { context })
+}
+
+/// Looks through a thread state for a context, and remembers where it is: all of the process are
+/// there.
+#[inline(always)]
+fn search(layout: &mut PythonLayout, state: u64) -> bool {
+    let mut search = Search {
+        state,
+        context_type: layout.context_type,
+        object_type: layout.object_type as u64,
+        entered: layout.entered as u64,
+        found: 0,
+    };
+    // SAFETY: `search` outlives the call, and `look` takes what is passed.
+    unsafe {
+        bpf_loop(
+            STATE_BYTES / 8,
+            look as *mut c_void,
+            (&raw mut search).cast(),
+            0,
+        )
+    };
+    if search.found == 0 {
+        return false;
+    }
+    layout.context = search.found as u32;
+    layout.flags &= !PYTHON_SEARCH;
+    true
+}
+
+/// A search through a thread state.
+#[repr(C)]
+struct Search {
+    state: u64,
+    context_type: u64,
+    object_type: u64,
+    entered: u64,
+    /// Offset of the pointer to a context; 0 for none, where a thread state has something else.
+    found: u64,
+}
+
+/// Looks at one word of a thread state.
+extern "C" fn look(number: u64, search: *mut c_void) -> i64 {
+    // SAFETY: `search` passes its own.
+    let search = unsafe { &mut *search.cast::<Search>() };
+    let offset = number * 8;
+    let is_context = || {
+        let object: u64 = user(search.state.wrapping_add(offset))?;
+        if object == 0 || object % 8 != 0 {
+            return None;
+        }
+        let object_type: u64 = user(object.wrapping_add(search.object_type))?;
+        let entered: u32 = user(object.wrapping_add(search.entered))?;
+        Some(object_type == search.context_type && entered <= 1)
+    };
+    if is_context() != Some(true) {
+        return GO_ON;
+    }
+    search.found = offset;
+    STOP
 }
 
 /// Whether a context that a thread has entered is the one that the thread began in: it was entered
@@ -149,24 +225,29 @@ fn is_threads_own(task: Task, layout: &PythonLayout, context: u64) -> bool {
 /// A context was made, a copy of the running one where `is_copy`.
 #[inline(always)]
 pub fn made(task: Task, context: u64, is_copy: bool) -> Option<()> {
-    let layout = PYTHON.get_ptr_mut(&task.pid)?;
-    // SAFETY: entries stay valid for the run of a program. The words written here are written by
-    // user space only together with a new epoch.
-    let layout = unsafe { &mut *layout };
+    let layout = layout(task)?;
     if context == 0 {
         return None;
     }
     count(Counter::Contexts, 1);
     let first = layout.flags & PYTHON_NO_CONTEXTS != 0;
-    let origin = if is_copy && !first {
+    if first {
+        layout.flags = layout.flags & !PYTHON_NO_CONTEXTS | PYTHON_SEARCH;
+        layout.searched = 0;
+    }
+    if layout.flags & PYTHON_SEARCH != 0 {
+        layout.searched += 1;
+        if layout.searched > MOST_SEARCHED {
+            layout.flags &= !PYTHON_THREADS;
+        }
+    }
+    let origin = if is_copy {
         running(task, layout)
     } else {
         Label::UNKNOWN
     };
     let mut flags = origin.flags();
     if first {
-        // Now there are some, and user space must look where. Until then nothing is known.
-        layout.flags = PYTHON_NO_CONTEXTS;
         flags |= FLAG_FIRST_CONTEXT;
     }
     let record = ContextRecord {
@@ -185,9 +266,7 @@ pub fn made(task: Task, context: u64, is_copy: bool) -> Option<()> {
 /// Something writes to a stream of uvloop, which is flushed later, in no context.
 #[inline(always)]
 pub fn stream_written(task: Task, object: u64) -> Option<()> {
-    // SAFETY: entries stay valid for the run of a program; user space replaces them whole.
-    let layout = unsafe { PYTHON.get(&task.pid) }?;
-    let label = running(task, layout);
+    let label = running(task, layout(task)?);
     STREAM_LABELS.insert(&stream(task, object), &label, 0).ok()
 }
 

@@ -75,6 +75,7 @@ impl Workloads<'_> {
     #[must_use]
     pub fn model(&self, service: &str) -> Server {
         self.uvicorn(service, &mut self.python(service, "model.py"))
+            .over(self.certificate)
     }
 
     /// `ask.py`: asks a model with this client library, each prompt in turn. Returns what the

@@ -2,12 +2,12 @@
 
 mod ai;
 mod certificate;
+mod pipe;
+mod tls;
 
 use std::env;
-use std::ffi::CString;
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
@@ -16,6 +16,7 @@ use tempfile::TempDir;
 
 pub use self::ai::{AgentKind, AgentPlace, MODEL_API_KEY};
 pub use self::certificate::Certificate;
+use self::pipe::NamedPipe;
 use crate::process::{Process, free_port};
 use crate::receiver::Receiver;
 
@@ -218,30 +219,18 @@ impl<'a> Workloads<'a> {
     #[must_use]
     pub fn curl_after(&self, service: &str, urls: &[String], wait: impl FnOnce()) -> Vec<String> {
         let files = TempDir::new().expect("a temporary directory");
-        let pipe = files.path().join("urls");
-        let name = CString::new(pipe.as_os_str().as_bytes()).expect("it has no zero byte");
-        // SAFETY: a plain system call with a name that ends.
-        let made = unsafe { libc::mkfifo(name.as_ptr(), 0o600) };
-        assert_eq!(made, 0, "a named pipe can be made");
+        let pipe = NamedPipe::in_directory(files.path());
         let mut command = self.curl_command(service);
-        command.arg("--config").arg(&pipe);
+        command.arg("--config").arg(pipe.path());
         let curl = Process::spawn(service, &mut command);
         wait();
-        let lines = urls
-            .iter()
-            .map(|url| format!("url = \"{url}\"\noutput = \"/dev/null\"\n"));
-        fs::write(&pipe, lines.collect::<String>()).expect("curl reads it");
+        pipe.write(&for_curl(urls));
         told_by_curl(curl)
     }
 
     fn curl_command(&self, service: &str) -> Command {
         let mut command = self.command(service, "curl");
-        command
-            .args(["--silent", "--show-error", "--max-time", "60"])
-            .args([
-                "--write-out",
-                "%{method} %{url} %{http_code} %{size_download}\\n",
-            ]);
+        command.args(CURL_OPTIONS);
         command
     }
 
@@ -332,6 +321,8 @@ pub enum Need {
     Ollama,
     /// The root file systems that `cargo xtask setup --pythons` makes.
     PythonRoots,
+    /// The one among them that has OpenSSL 1.1.
+    OpenSsl11,
     /// A program.
     Program(&'static str),
 }
@@ -348,6 +339,9 @@ pub fn lacks(needs: &[Need]) -> bool {
         Need::PythonRoots => python_roots()
             .is_empty()
             .then(|| "no other versions; type: cargo xtask setup --pythons".to_owned()),
+        Need::OpenSsl11 => openssl_1_1_root()
+            .is_none()
+            .then(|| "no OpenSSL 1.1; type: cargo xtask setup --pythons".to_owned()),
         Need::Program(name) => {
             let path = env::var_os("PATH").unwrap_or_default();
             let found = env::split_paths(&path)
@@ -385,6 +379,24 @@ pub fn skip(reason: &str) {
     }
 }
 
+/// How curl is used: it says what it knows of each URL.
+const CURL_OPTIONS: [&str; 6] = [
+    "--silent",
+    "--show-error",
+    "--max-time",
+    "60",
+    "--write-out",
+    "%{method} %{url_effective} %{http_code} %{size_download}\\n",
+];
+
+/// URLs as lines of a configuration of curl.
+fn for_curl(urls: &[String]) -> String {
+    let lines = urls
+        .iter()
+        .map(|url| format!("url = \"{url}\"\noutput = \"/dev/null\"\n"));
+    lines.collect()
+}
+
 /// What curl said of each URL.
 fn told_by_curl(curl: Process) -> Vec<String> {
     let lines = curl.succeed();
@@ -420,6 +432,12 @@ pub fn python_roots() -> Vec<PathBuf> {
     env::split_paths(&named)
         .filter(|root| !root.as_os_str().is_empty())
         .collect()
+}
+
+/// A root file system with a Python and a curl that use OpenSSL 1.1.
+#[must_use]
+pub fn openssl_1_1_root() -> Option<PathBuf> {
+    env::var_os("KAOS_OPENSSL_1_1_ROOT").map(PathBuf::from)
 }
 
 /// The packages of that environment, for other interpreters of the same version.

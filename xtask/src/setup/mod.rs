@@ -21,8 +21,8 @@ use anyhow::Result;
 pub use self::cluster::{is_there as cluster_is_there, node_is_there};
 use self::machine::Machine;
 pub use self::root::{is_root, prefix as root_prefix};
+pub use self::steps::{AARCH64, bpf_linker, other_target, python};
 use self::steps::{Action, STEPS, Step};
-pub use self::steps::{bpf_linker, python};
 
 /// `cargo xtask setup`
 #[derive(Debug, clap::Args)]
@@ -36,8 +36,8 @@ pub struct Options {
     /// Also build Ollama, for the test of a real model server (minutes).
     #[arg(long)]
     ollama: bool,
-    /// Also make root file systems with other versions of Python, for the tests of what caused what
-    /// (minutes).
+    /// Also make root file systems with other versions of Python and OpenSSL, for the tests of what
+    /// caused what and of TLS (minutes).
     #[arg(long)]
     pythons: bool,
     /// Also bring what a whole Kubernetes node needs, for `cargo xtask e2e` (more minutes).
@@ -97,6 +97,7 @@ pub fn variables() -> Result<Vec<String>> {
         ("KAOS_GO_WORKLOAD", steps::go_workload()?),
         ("KAOS_OLLAMA", ollama::built()?),
         ("KAOS_PYTHON_ROOTS", pythons::built()?),
+        ("KAOS_OPENSSL_1_1_ROOT", pythons::with_openssl_1_1()?),
     ];
     Ok(found
         .into_iter()

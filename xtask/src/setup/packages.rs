@@ -31,6 +31,15 @@ const PACKAGES: &[Package] = &[
         name: "build-essential",
         probe: Probe::Program("cc"),
     },
+    // The C compiler of the same build scripts, where it is checked that all builds for aarch64.
+    Package {
+        name: "gcc-aarch64-linux-gnu",
+        probe: Probe::Program("aarch64-linux-gnu-gcc"),
+    },
+    Package {
+        name: "libc6-dev-arm64-cross",
+        probe: Probe::File("/usr/aarch64-linux-gnu/include/stdio.h"),
+    },
     // bpf-linker is built against it.
     Package {
         name: "llvm-{llvm}-dev",

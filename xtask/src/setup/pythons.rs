@@ -1,5 +1,5 @@
-//! `cargo xtask setup --pythons`: interpreters of other releases of Debian, each in a root file system
-//! of its own, for the tests of what caused what.
+//! `cargo xtask setup --pythons`: interpreters and TLS libraries of other releases of Debian, each in a
+//! root file system of its own, for the tests of what caused what and of TLS.
 
 use std::path::{Path, PathBuf};
 
@@ -9,60 +9,116 @@ use super::root::Words;
 use super::steps::{Action, Step};
 use crate::paths;
 
-/// Releases, and what they are here for.
-const RELEASES: [&str; 2] = ["trixie", "sid"];
 /// Where they come from.
 const MIRROR: &str = "http://deb.debian.org/debian";
-/// What `causes.py` imports.
-const PACKAGES: &str = "python3 python3-uvicorn python3-uvloop python3-httptools python3-h11 \
-                        python3-starlette";
 /// Made in a root when it is complete.
 const COMPLETE: &str = "complete";
+
+/// A release of Debian, and what it is here for.
+struct Release {
+    name: &'static str,
+    packages: &'static str,
+    /// What must run in it, so that nothing of it is missing.
+    check: &'static str,
+}
+
+/// Those whose interpreters are followed. What `causes.py` imports.
+const FOLLOWED: [Release; 2] = [followed("trixie"), followed("sid")];
+
+/// The last release with OpenSSL 1.1, whose interpreter is older than what is followed.
+const OPENSSL_1_1: Release = Release {
+    name: "bullseye",
+    packages: "python3 curl",
+    check: "curl --version | grep OpenSSL/1.1. && python3 -c 'import ssl'",
+};
+
+const fn followed(name: &'static str) -> Release {
+    Release {
+        name,
+        packages: "python3 python3-uvicorn python3-uvloop python3-httptools python3-h11 \
+                   python3-starlette",
+        check: "python3 -c 'import uvicorn, uvloop, httptools, h11, starlette'",
+    }
+}
 
 /// The step. It takes minutes.
 pub const STEPS: &[Step] = &[Step {
     name: "other pythons",
-    what: "Debian's Python 3.13 and 3.14 in root file systems of their own",
+    what: "Debian's Python 3.13 and 3.14, and OpenSSL 1.1, in root file systems of their own",
     missing: |machine| {
-        let roots = RELEASES.iter().map(|release| root(&machine.cache, release));
+        let roots = releases().map(|release| root(&machine.cache, release));
         let missing = roots.filter(|root| !root.join(COMPLETE).exists());
         missing.map(|root| root.display().to_string()).collect()
     },
-    action: Action::Root(|_, missing| Ok(missing.iter().flat_map(|root| commands(root)).collect())),
+    action: Action::Root(|machine, missing| {
+        let is_missing = |release: &&Release| {
+            let root = root(&machine.cache, release);
+            missing.contains(&root.display().to_string())
+        };
+        let releases = releases().filter(is_missing);
+        let roots = releases.map(|release| (release, root(&machine.cache, release)));
+        Ok(roots
+            .flat_map(|(release, root)| commands(release, &root.to_string_lossy()))
+            .collect())
+    }),
 }];
 
-/// The root file systems that are there.
+fn releases() -> impl Iterator<Item = &'static Release> {
+    FOLLOWED.iter().chain([&OPENSSL_1_1])
+}
+
+/// The root file systems with interpreters that are followed, as far as they are there.
 ///
 /// # Errors
 /// No home directory.
 pub fn built() -> Result<Option<PathBuf>> {
     let cache = paths::cache()?;
-    let roots = RELEASES.iter().map(|release| root(&cache, release));
-    let complete: Vec<PathBuf> = roots.filter(|root| root.join(COMPLETE).exists()).collect();
+    let complete: Vec<PathBuf> = FOLLOWED
+        .iter()
+        .filter_map(|release| complete(&cache, release))
+        .collect();
     if complete.is_empty() {
         return Ok(None);
     }
     Ok(Some(std::env::join_paths(complete)?.into()))
 }
 
-fn root(cache: &Path, release: &str) -> PathBuf {
-    cache.join("pythons").join(release)
+/// The root file system with OpenSSL 1.1, if it is there.
+///
+/// # Errors
+/// No home directory.
+pub fn with_openssl_1_1() -> Result<Option<PathBuf>> {
+    Ok(complete(&paths::cache()?, &OPENSSL_1_1))
+}
+
+fn complete(cache: &Path, release: &Release) -> Option<PathBuf> {
+    let root = root(cache, release);
+    root.join(COMPLETE).exists().then_some(root)
+}
+
+fn root(cache: &Path, release: &Release) -> PathBuf {
+    cache.join("pythons").join(release.name)
 }
 
 /// The packages are installed after the base: what debootstrap itself is asked to add it configures in
-/// no order.
-fn commands(root: &str) -> Vec<Words> {
-    let release = root.rsplit('/').next().unwrap_or_default();
+/// no order. How old the mirror's lists are does not matter here, as for debootstrap; that they are
+/// signed does.
+fn commands(release: &Release, root: &str) -> Vec<Words> {
+    let Release {
+        name,
+        packages,
+        check,
+    } = release;
     let inside = format!(
-        "apt-get update -qq && apt-get install -qq --no-install-recommends {PACKAGES} \
-         && python3 -c 'import uvicorn, uvloop, httptools, h11, starlette' && apt-get clean"
+        "apt-get update -qq -o Acquire::Check-Valid-Until=false \
+         && apt-get install -qq --no-install-recommends {packages} && {check} && apt-get clean"
     );
     let words = |line: &[&str]| line.iter().map(|word| (*word).to_owned()).collect();
     vec![
         words(&["apt-get", "install", "-qq", "debootstrap"]),
         // An interrupted one is made again.
         words(&["rm", "-rf", root]),
-        words(&["debootstrap", "--variant=minbase", release, root, MIRROR]),
+        words(&["debootstrap", "--variant=minbase", name, root, MIRROR]),
         words(&[
             "env",
             "DEBIAN_FRONTEND=noninteractive",
@@ -82,10 +138,10 @@ mod tests {
 
     #[test]
     fn a_root_is_complete_last() {
-        let commands = commands("/cache/pythons/sid");
-        assert_eq!(commands[1], ["rm", "-rf", "/cache/pythons/sid"]);
-        assert_eq!(commands[2][2..4], ["sid", "/cache/pythons/sid"]);
+        let commands = commands(&OPENSSL_1_1, "/cache/pythons/bullseye");
+        assert_eq!(commands[1], ["rm", "-rf", "/cache/pythons/bullseye"]);
+        assert_eq!(commands[2][2..4], ["bullseye", "/cache/pythons/bullseye"]);
         let last = commands.last().expect("there are some");
-        assert_eq!(last[..], ["touch", "/cache/pythons/sid/complete"]);
+        assert_eq!(last[..], ["touch", "/cache/pythons/bullseye/complete"]);
     }
 }

@@ -46,6 +46,12 @@ pub const STEPS: &[Step] = &[
         action: Action::User(add_components),
     },
     Step {
+        name: "aarch64",
+        what: "the compiler's libraries for the other architecture, which lint checks",
+        missing: |_| missing_unless(other_target(), AARCH64),
+        action: Action::User(add_target),
+    },
+    Step {
         name: "bpf-linker",
         what: "links the eBPF programs",
         missing: |machine| {
@@ -79,6 +85,8 @@ pub const STEPS: &[Step] = &[
     },
 ];
 
+/// The other architecture that everything builds for.
+pub const AARCH64: &str = "aarch64-unknown-linux-gnu";
 /// The first that reads the bitcode of LLVM 22 and builds against Debian's packages of it.
 const LINKER_VERSION: &str = "0.13.0";
 /// Pinned versions of everything in the Python environment.
@@ -156,6 +164,23 @@ fn add_components(machine: &Machine) -> Result<()> {
             .args(["component", "add"])
             .args(missing_components(machine)),
     )
+}
+
+/// The compiler's libraries for the other architecture, where they are there.
+///
+/// # Errors
+/// `rustc` does not run.
+pub fn other_target() -> Result<Option<PathBuf>> {
+    let sysroot = command::output(Command::new("rustc").args(["--print", "sysroot"]))?;
+    let libraries = Path::new(sysroot.trim()).join("lib/rustlib").join(AARCH64);
+    Ok(Some(libraries).filter(|path| path.exists()))
+}
+
+fn add_target(_: &Machine) -> Result<()> {
+    if paths::find_command("rustup").is_none() {
+        bail!("there is no rustup here; install them with what installed rustc");
+    }
+    quietly(Command::new("rustup").args(["target", "add", AARCH64]))
 }
 
 fn linker_root(cache: &Path, rustc: &str) -> Result<PathBuf> {

@@ -134,7 +134,7 @@ impl Live {
     pub(super) fn context_news(&mut self, news: ContextNews, events: &mut Vec<Event>) {
         let ContextNews { at, pid, tid, .. } = news;
         if news.first {
-            self.pythons.first_context(pid, Instant::now());
+            self.pythons.first_context(pid);
         }
         self.epoch(pid, at, news.epoch, events);
         events.push(Event::Context(ContextEvent {

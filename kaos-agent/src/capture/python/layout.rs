@@ -4,15 +4,12 @@
 //! the thread leads to and that holds the thread's own pointer; the running context is what in it
 //! points to an object of that type.
 
-use kaos_ebpf::python::{DIRECT, PYTHON_NO_CONTEXTS, PYTHON_THREADS, PythonLayout};
+use kaos_ebpf::python::{DIRECT, PYTHON_NO_CONTEXTS, PYTHON_THREADS, PythonLayout, STATE_BYTES};
 
 use super::memory::Memory;
 
 /// Name of the type, and whose it is.
 const CONTEXT_TYPE: [&str; 2] = ["_contextvars.Context", "Context"];
-/// Bytes of a thread state that are looked at: the pointer to the context is within the first 400 in
-/// 3.10 to 3.14.
-const STATE_BYTES: u64 = 512;
 /// Bytes beside the thread pointer that are looked at for slots: the thread's own block of glibc
 /// has its first 32 slots in 0x310..0x510 on x86-64, and before the pointer on aarch64.
 const BLOCK_BYTES: u64 = 2560;
@@ -130,7 +127,7 @@ pub fn find(
                 object_type: context_type.object_type,
                 flags: PYTHON_THREADS,
                 epoch: 0,
-                padding: 0,
+                searched: 0,
             };
             if let Some(context) = context_in(memory, context_type, state) {
                 layout.context = context;

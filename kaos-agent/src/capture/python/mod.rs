@@ -158,17 +158,22 @@ impl Pythons {
         self.processes.remove(&pid);
     }
 
-    /// A process that had no context has one now: it is to be found out where.
-    pub fn first_context(&mut self, pid: Pid, now: Instant) {
-        if let Some(process) = self.processes.get_mut(&pid) {
-            process.tries = 0;
-            process.next = Some(now);
+    /// A process that had no context has one now. The kernel looks itself where: until we had, what
+    /// the process does would be unknown, and from then on all that it did.
+    pub fn first_context(&mut self, pid: Pid) {
+        if let Some(process) = self.processes.get_mut(&pid)
+            && let Following::Threads(interpreter) = &process.following
+        {
+            process.following = Following::Contexts(interpreter.clone());
         }
     }
 
     /// A process has mapped something that may change how it is followed.
     pub fn mapped(&mut self, pid: Pid, now: Instant) {
-        self.first_context(pid, now);
+        if let Some(process) = self.processes.get_mut(&pid) {
+            process.tries = 0;
+            process.next = Some(now);
+        }
     }
 
     /// Finds out how processes are to be followed whose time has come. What is followed from now on

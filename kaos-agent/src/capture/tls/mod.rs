@@ -2,10 +2,11 @@
 //!
 //! A connection is an `SSL *` in a process. `SSL_read` and its like give what the other end said,
 //! `SSL_write` and its like take what this one says; `SSL_new`, `SSL_clear` and `SSL_free` tell where
-//! a connection begins and ends. `SSL_peek` is left alone: what it gives is read again. Found by the
-//! functions' names, in whichever file has them: a shared library, a copy of it that a package
-//! brings, or an executable that has it inside (node, BoringSSL in envoy) and exports or names them.
-//! Other libraries (Go's, rustls, GnuTLS) are not looked into.
+//! a connection begins and ends. `SSL_peek` is left alone: what it gives is read again; so is early
+//! data, which a client may have to send again. Found by the functions' names, in whichever file has
+//! them: a shared library, a copy of it that a package brings, or an executable or a module that has it
+//! inside (node, BoringSSL in envoy, `cryptography`) and exports or names them. Other libraries (Go's,
+//! rustls, GnuTLS) are not looked into.
 
 mod ends;
 
@@ -30,6 +31,8 @@ pub const FINDER: Finder = Finder {
         "SSL_peek_ex",
         "SSL_write",
         "SSL_write_ex",
+        "SSL_read_early_data",
+        "SSL_write_early_data",
         "SSL_new",
         "SSL_clear",
         "SSL_free",
@@ -56,6 +59,9 @@ fn sites(image: &Image<'_>) -> Vec<Site> {
             sites.named(WRITES.ex, TlsFunction::WriteEx);
         }
     }
+    // They call the others; who knows of them leaves those calls out.
+    sites.named("SSL_read_early_data", TlsFunction::Early);
+    sites.named("SSL_write_early_data", TlsFunction::Early);
     sites.one("SSL_new", TlsFunction::New, RETURN);
     sites.one("SSL_clear", TlsFunction::Clear, ENTER);
     sites.one("SSL_free", TlsFunction::Free, ENTER);

@@ -2,6 +2,7 @@
 
 use kaos_ebpf::counter::Counter;
 use kaos_ebpf::record::DataHead;
+use kaos_ebpf::settings::TlsFunction;
 
 use super::payload::Walk;
 use crate::kernel::count::count;
@@ -43,6 +44,13 @@ pub fn begin(tid: u32, function: u64, ssl: u64, registers: u64) -> Option<()> {
     };
     // SAFETY: entries stay valid for the run of a program, and only the running thread uses its own.
     let call = unsafe { &mut *call };
+    if call.function == TlsFunction::Early as u64
+        && function != TlsFunction::Early as u64
+        && call.ssl == ssl
+    {
+        // What it calls moves early data, too.
+        return None;
+    }
     if call.function != NONE {
         count(Counter::TlsCallsLost, 1);
     }

@@ -92,6 +92,14 @@ pub fn returned(context: &impl EbpfContext) -> Option<()> {
         return Some(());
     }
     let call = calls::find(task.tid)?;
+    let is_early = function == TlsFunction::Early as u64;
+    if is_early || call.function == TlsFunction::Early as u64 {
+        // A client may have to send it again, so it is left out at both ends.
+        if is_early && call.function == function {
+            calls::end(call);
+        }
+        return None;
+    }
     let moved = moved(call, result(registers)? as i32);
     operation(call, moved, task);
     calls::end(call);

@@ -155,6 +155,23 @@ enum Fate {
     Unreadable,
 }
 
+/// Whether a byte of each page of a buffer can be read.
+#[inline(always)]
+fn is_there<const ROOM: usize>(from: u64, length: u32) -> bool {
+    /// The smallest that there are.
+    const PAGE: usize = 4096;
+    // SAFETY: the helper checks the address.
+    let is_readable = |at: u64| unsafe { bpf_probe_read_user(at as *const u8) }.is_ok();
+    let mut offset = 0;
+    while offset < ROOM && (offset as u32) < length {
+        if !is_readable(from + offset as u64) {
+            return false;
+        }
+        offset += PAGE;
+    }
+    is_readable(from + length as u64 - 1)
+}
+
 #[inline(always)]
 fn put<const ROOM: usize>(head: &DataHead, from: u64) -> Fate {
     // Read again and masked wider than any length here, so that the verifier sees the bound on the
@@ -166,9 +183,7 @@ fn put<const ROOM: usize>(head: &DataHead, from: u64) -> Fate {
     }
     // What is reserved takes its room even if it is given back: a process that points to nowhere must
     // not fill the ring.
-    // SAFETY: the helper checks the address.
-    let last = unsafe { bpf_probe_read_user((from + length as u64 - 1) as *const u8) };
-    if last.is_err() {
+    if !is_there::<ROOM>(from, length) {
         return Fate::Unreadable;
     }
     let Some(mut entry) = RING.reserve::<Sized<ROOM>>(0) else {

@@ -80,4 +80,40 @@ mod tests {
         assert_eq!(chosen(&[paciasp, nop]), (0, false));
         assert_eq!(chosen(&[]), (0, false));
     }
+
+    /// The first instructions of functions in Debian 12's `libssl.so.3` for arm64 (3.0.20), as `objdump`
+    /// prints them. All are probed at their entry: its instruction is stepped over, or it is a branch.
+    #[test]
+    fn functions_of_openssl_are_probed_at_their_entry() {
+        let functions: [(&str, &[u32], bool); 7] = [
+            ("SSL_read", &[0xd100_83ff, 0xd000_03c3, 0xf947_3863], false),
+            (
+                "SSL_read_ex",
+                &[0xa9bf_7bfd, 0x9100_03fd, 0x97ff_ff5b],
+                false,
+            ),
+            ("SSL_write", &[0xd100_83ff, 0xb000_03c3, 0xf947_3863], false),
+            (
+                "SSL_write_ex",
+                &[0xa9bf_7bfd, 0x9100_03fd, 0x97ff_fe9a],
+                false,
+            ),
+            ("SSL_new", &[0xa9bc_7bfd, 0x9100_03fd, 0xa901_53f3], false),
+            ("SSL_clear", &[0xa9be_7bfd, 0x9100_03fd, 0xf940_0401], false),
+            ("SSL_free", &[0xb400_1840, 0xa9bd_7bfd, 0x9127_8001], true),
+        ];
+        for (name, code, emulated) in functions {
+            assert_eq!(chosen(code), (0, emulated), "{name}");
+            let bytes: Vec<u8> = code.iter().flat_map(|word| word.to_le_bytes()).collect();
+            assert_eq!(inner_call(&bytes, 0x35a70), None, "{name}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_survived(code: Vec<u8>) {
+            let choice = choose(&code, Needs::Arguments);
+            assert!(choice.distance <= code.len() as u64);
+        }
+    }
 }
