@@ -62,6 +62,21 @@ pub enum ExchangeEvent {
     },
 }
 
+impl ExchangeEvent {
+    /// When it happened.
+    #[must_use]
+    pub fn at(&self) -> Nanos {
+        match self {
+            Self::Started(request) => request.at,
+            Self::Understood { at, .. }
+            | Self::Responding { at, .. }
+            | Self::ProcessExited { at, .. } => *at,
+            Self::Ended(exchange) => exchange.ended_at,
+            Self::ConnectFailed(failure) => failure.failed_at,
+        }
+    }
+}
+
 /// The request of an exchange, as known when its head is complete.
 #[derive(Debug, Clone)]
 pub struct Request {
