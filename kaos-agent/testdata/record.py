@@ -339,6 +339,14 @@ def january(scenario):
     scenario.stop()
 
 
+def unusual(scenario):
+    """Batches of JSON-RPC at both ends, and bodies that are not what their types say."""
+    server = scenario.python_server("server", "unusual.py", "serve")
+    scenario.record("--pid", os.getpid(), *selected(server))
+    scenario.run("client", PYTHON, "python/unusual.py", "ask", server[1])
+    scenario.stop()
+
+
 def http(scenario):
     """curl asks uvicorn (h11, then httptools on uvloop) in the ways that HTTP/1 knows."""
     h11, h11_url = scenario.python_server("h11", "server.py", "h11")
@@ -394,7 +402,7 @@ SCENARIOS = {
     function.__name__: function
     for function in (
         *(agent, http, clients, failures),
-        *(openai, anthropic, ollama, ollama_server, litellm, mcp, kaos, january),
+        *(openai, anthropic, ollama, ollama_server, litellm, mcp, kaos, january, unusual),
     )
 }
 

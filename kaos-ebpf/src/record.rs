@@ -152,6 +152,12 @@ pub struct ConnectionRecord {
     pub change: u32,
     /// Positive error number, or 0.
     pub errno: u32,
+    /// Of who connects, as in a [`DataHead`]; else 0.
+    pub tid: u32,
+    /// As in a [`DataHead`].
+    pub epoch: u32,
+    /// As in a [`DataHead`].
+    pub label: u64,
 }
 
 /// What happened to a process: `ProcessRecord::change`.
@@ -264,7 +270,7 @@ const _: () = {
     assert!(size_of::<Socket>() == 56);
     assert!(size_of::<DataHead>() == 104);
     assert!(size_of::<DataRecord>() == 104 + CHUNK_BYTES);
-    assert!(size_of::<ConnectionRecord>() == 80);
+    assert!(size_of::<ConnectionRecord>() == 96);
     assert!(size_of::<ProcessRecord>() == 24);
     assert!(size_of::<ProgramHead>() == 32 + PROGRAM_PATH_BYTES + PROGRAM_ARGUMENTS_BYTES);
     assert!(PROGRAM_ENVIRONMENT_BYTES.is_power_of_two());

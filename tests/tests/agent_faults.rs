@@ -262,3 +262,33 @@ supervisor agent.agentic_loop OK
 "
     );
 }
+
+/// Tools that are down for an agent of today, which asks for their list before it asks the model.
+#[test]
+#[ignore = "kernel: real workloads, needs root"]
+fn tools_that_are_down() {
+    if lacks(&NEEDS) {
+        return;
+    }
+    let receiver = Receiver::start();
+    let workloads = Workloads::of_kaos(&receiver);
+    let (model, mut tools) = (workloads.model("model"), workloads.tools("tools"));
+    let place = AgentPlace::of(&model, &tools);
+    let supervisor = workloads.kaos_agent("supervisor", AgentKind::Current, &place);
+    let agent = Agent::watch(&[&supervisor.process], &[]);
+    let call = json!([{"call": {"add": {"a": 1, "b": 2}}}, {"say": "done"}]);
+    let question = |trace| Question::new(call.clone()).in_trace(trace);
+    assert_eq!(ask(&supervisor, &question(1)).text, "done");
+    tools.process.kill();
+    assert_eq!(ask(&supervisor, &question(2)).status, 200);
+    receiver.wait_for("the ends of all runs", |spans| {
+        ended(spans, "supervisor") == 2
+    });
+    agent.stop();
+    let spans = receiver.received().spans;
+    assert_eq!(
+        render_names(&of_trace(&spans, 2)),
+        "supervisor agent.agentic_loop ERROR agent_error\n",
+        "no model was asked, and no tool was called"
+    );
+}

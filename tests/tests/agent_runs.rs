@@ -124,6 +124,56 @@ fn many_runs_in_one_process() {
     assert_eq!(told, (0..RUNS).map(expected).collect());
 }
 
+/// Connections that were never made carry nothing but what ran when they were tried.
+#[test]
+#[ignore = "kernel: real workloads, needs root"]
+fn many_runs_in_one_process_whose_model_is_down() {
+    if lacks(&NEEDS) {
+        return;
+    }
+    let receiver = Receiver::start();
+    let workloads = Workloads::of_kaos(&receiver);
+    let (model, tools) = (workloads.model("model"), workloads.tools("tools"));
+    let nowhere = AgentPlace {
+        model_api: format!("http://127.0.0.1:{}", free_port()),
+        ..AgentPlace::of(&model, &tools)
+    };
+    let supervisor = workloads.kaos_agent("supervisor", AgentKind::Current, &nowhere);
+    let agent = Agent::watch(&[&supervisor.process], &[]);
+    thread::scope(|scope| {
+        for run in 0..RUNS {
+            let supervisor = &supervisor;
+            scope.spawn(move || {
+                let trace = 1 + run as u128;
+                let answer = ask(supervisor, &question(run).in_trace(trace));
+                assert_eq!(answer.status, 200, "a failure is an answer");
+            });
+        }
+    });
+    receiver.wait_for("the ends of all runs", |spans| {
+        ended(spans, "supervisor") == RUNS
+    });
+    agent.stop();
+
+    let mut traces: BTreeMap<String, Vec<Span>> = BTreeMap::new();
+    for span in receiver.received().spans {
+        traces.entry(span.trace_id.clone()).or_default().push(span);
+    }
+    let told: BTreeMap<String, String> = traces
+        .into_iter()
+        .map(|(trace, spans)| (trace, render_names(&spans)))
+        .collect();
+    let expected = "\
+supervisor agent.agentic_loop ERROR agent_error
+  supervisor agent.step.1 ERROR connection_refused
+    supervisor model.inference ERROR connection_refused
+    supervisor model.inference ERROR connection_refused
+    supervisor model.inference ERROR connection_refused
+";
+    let expected = (1..=RUNS).map(|trace| (format!("{trace:032x}"), expected.to_owned()));
+    assert_eq!(told, expected.collect());
+}
+
 /// The first gives work to the second, which gives work to the first while that waits, all with the
 /// `traceparent` that the user sent, which both only pass on.
 #[test]

@@ -128,8 +128,8 @@ fn tokens_and_errors(scene: Scene<'_>) {
     }
 }
 
-/// Prints how far the time to the first token is from what the client measured, which is the claim,
-/// and asserts only what a loaded machine cannot break.
+/// What the client's own clock says is the time on the wire and the library's work before it (it builds
+/// and connects) and after it (it parses). The first is what kaos-agent tells; the second is printed.
 #[test]
 #[ignore = "kernel: real workloads, needs root"]
 fn time_to_first_token_is_what_the_client_measures() {
@@ -137,33 +137,37 @@ fn time_to_first_token_is_what_the_client_measures() {
 }
 
 fn time_to_first_token(scene: Scene<'_>) {
-    const CALLS: usize = 11;
-    const BOUND_IN_MILLISECONDS: f64 = 100.0;
+    const CALLS: usize = 21;
+    const BOUND_IN_MILLISECONDS: f64 = 2.0;
     let prompts = vec![json!([{"say": "one two three", "pause": 0.02}]); CALLS];
     for library in LIBRARIES {
         let answers = scene.ask(library, library, "stream", &prompts);
         let spans = scene.receiver.wait_for("a span of each call", |spans| {
             calls(spans, library).len() >= CALLS
         });
-        let mut differences: Vec<f64> = answers
-            .iter()
-            .zip(calls(&spans, library))
-            .map(|(answer, span)| {
-                let measured = answer["first"].as_f64().expect("the client measures");
-                let told = span.attribute("gen_ai.response.time_to_first_chunk");
-                let told: f64 = told.parse().expect("seconds");
-                measured - told * 1000.0
-            })
-            .collect();
-        differences.sort_by(f64::total_cmp);
-        let median = differences[CALLS / 2];
-        println!(
-            "{library}: the client sees the first token {median:.2} ms later than kaos-agent tells \
-             (median; {:.2} to {:.2})",
-            differences[0],
-            differences[CALLS - 1]
+        let told = calls(&spans, library).into_iter().map(|span| {
+            let told = span.attribute("gen_ai.response.time_to_first_chunk");
+            told.parse::<f64>().expect("seconds") * 1000.0
+        });
+        let told: Vec<f64> = told.collect();
+        let [on_wire, _] = ["first_on_wire", "first"].map(|point| {
+            let measured = answers.iter().map(|answer| answer[point].as_f64());
+            let measured = measured.map(|measured| measured.expect("the client measures"));
+            let differences = measured.zip(&told).map(|(measured, told)| measured - told);
+            let mut differences: Vec<f64> = differences.collect();
+            differences.sort_by(f64::total_cmp);
+            let (least, most) = (differences[0], differences[CALLS - 1]);
+            let median = differences[CALLS / 2];
+            println!(
+                "{library}: {point} is {median:.3} ms later than kaos-agent tells (median of {CALLS}; \
+                 {least:.3} to {most:.3})"
+            );
+            median
+        });
+        assert!(
+            on_wire.abs() < BOUND_IN_MILLISECONDS,
+            "{library}: {on_wire}"
         );
-        assert!(median.abs() < BOUND_IN_MILLISECONDS, "{library}: {median}");
     }
     scene.agent.stop();
 }

@@ -5,10 +5,13 @@
 //! sanitizer, which does: the parsers are safe Rust.
 
 use std::fs;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 
 use crate::{command, paths, toolchain};
 
@@ -24,20 +27,25 @@ pub struct Options {
 }
 
 /// The targets, in the order of the stages.
-const TARGETS: [&str; 7] = [
+const TARGETS: [&str; 10] = [
+    "recording",
     "http1",
+    "chunked",
     "content",
     "sse",
     "json",
     "model_request",
     "model_reply",
     "rpc",
+    "traceparent",
 ];
 /// Coverage counters where libFuzzer looks for them.
 const COVERAGE: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
     -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares \
     --cfg fuzzing -Ccodegen-units=1";
+/// What libFuzzer calls the inputs that it tried.
+const EXECUTED: &str = "number_of_executed_units";
 /// Bytes of an input: a few heads and bodies.
 const MOST_BYTES: &str = "16384";
 /// MiB that a target may use. Everything is bounded, so more is a bug.
@@ -55,33 +63,66 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     {
         bail!("no target {unknown}: there are {}", TARGETS.join(", "));
     }
-    let executables = build()?;
-    let corpus = paths::target().join("fuzz/corpus");
-    write_seeds(&executables, &corpus)?;
     let is_wanted = |target: &str| {
         options.targets.is_empty() || options.targets.iter().any(|wanted| wanted == target)
     };
-    let mut failed = Vec::new();
-    for target in TARGETS.into_iter().filter(|target| is_wanted(target)) {
-        println!("fuzz: {target}, {} s", options.seconds);
-        if !run_target(
-            &executables.join(target),
-            &corpus.join(target),
-            options.seconds,
-        )? {
-            failed.push(target);
-        }
-    }
-    if failed.is_empty() {
+    let outcomes = outcomes(options.seconds, is_wanted)?;
+    if outcomes.iter().all(|outcome| outcome.found_nothing) {
         println!("fuzz: nothing found");
         return Ok(ExitCode::SUCCESS);
     }
-    println!(
-        "fuzz: found something in {}; the inputs are in {}",
-        failed.join(", "),
-        artifacts().display()
-    );
     Ok(ExitCode::FAILURE)
+}
+
+/// What became of a target.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Its name.
+    pub target: &'static str,
+    /// It ran to its end.
+    pub found_nothing: bool,
+}
+
+/// Builds the targets, and runs those that are wanted, as many at a time as there are processors, for
+/// so many seconds each.
+///
+/// # Errors
+/// They do not build, or do not start.
+pub fn outcomes(seconds: u32, is_wanted: impl Fn(&str) -> bool) -> Result<Vec<Outcome>> {
+    let wanted: Vec<_> = TARGETS
+        .into_iter()
+        .filter(|target| is_wanted(target))
+        .collect();
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let executables = build()?;
+    let corpus = paths::target().join("fuzz/corpus");
+    write_seeds(&executables, &corpus)?;
+    println!("fuzz: {}, {seconds} s each", wanted.join(", "));
+    let processors = thread::available_parallelism().map_or(1, NonZero::get);
+    let next = AtomicUsize::new(0);
+    let work = || -> Result<Vec<Outcome>> {
+        let mut outcomes = Vec::new();
+        while let Some(target) = wanted.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let found_nothing =
+                run_target(&executables.join(target), &corpus.join(target), seconds)?;
+            outcomes.push(Outcome {
+                target,
+                found_nothing,
+            });
+        }
+        Ok(outcomes)
+    };
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..processors).map(|_| scope.spawn(work)).collect();
+        let mut outcomes = Vec::new();
+        for worker in workers {
+            let done = worker.join().map_err(|_| anyhow!("a worker panicked"))?;
+            outcomes.extend(done?);
+        }
+        Ok(outcomes)
+    })
 }
 
 /// Where what was found is kept.
@@ -140,8 +181,21 @@ fn run_target(executable: &Path, corpus: &Path, seconds: u32) -> Result<bool> {
     fuzzer.arg(format!("-max_len={MOST_BYTES}"));
     fuzzer.arg(format!("-rss_limit_mb={MOST_MEMORY}"));
     fuzzer.args(["-timeout=10", "-print_final_stats=1", "-verbosity=0"]);
-    let status = fuzzer
-        .status()
+    // Several run at once: what each has to say is shown together.
+    let output = fuzzer
+        .output()
         .with_context(|| format!("cannot start {}", command::line(&fuzzer)))?;
-    Ok(status.success())
+    let found_nothing = output.status.success();
+    let name = executable.file_name().unwrap_or_default().display();
+    let said = String::from_utf8_lossy(&output.stderr);
+    if found_nothing {
+        let executed = said.lines().find(|line| line.contains(EXECUTED));
+        println!("fuzz: {name}: nothing found; {}", executed.unwrap_or(""));
+    } else {
+        println!(
+            "fuzz: {name}: found something; the input is in {}\n{said}",
+            artifacts.display()
+        );
+    }
+    Ok(found_nothing)
 }

@@ -10,7 +10,7 @@ use std::process::{Command, ExitCode, Stdio};
 use anyhow::{Context as _, Result};
 
 use self::summary::Summary;
-use crate::{command, e2e, paths, setup, toolchain};
+use crate::{command, e2e, fuzz, paths, setup, toolchain};
 
 /// `cargo xtask test`
 #[derive(Debug, clap::Args)]
@@ -42,6 +42,9 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     }
     plain.arg("--").arg("--format=pretty").args(&options.filter);
     run_tests(&mut plain, &mut summary)?;
+
+    println!("test: fuzz tier (every parser under libFuzzer)");
+    fuzz_tier(options, &mut summary);
 
     match why_no_kernel_tier() {
         None => {
@@ -83,6 +86,34 @@ pub fn run(options: &Options) -> Result<ExitCode> {
 
     summary.report();
     Ok(summary.exit_code())
+}
+
+/// How long each target runs.
+const FUZZ_SECONDS: u32 = 60;
+
+/// Runs the fuzz targets, each as a test `fuzz::TARGET`.
+fn fuzz_tier(options: &Options, summary: &mut Summary) {
+    let is_wanted = |target: &str| match &options.filter {
+        // Only where it is asked for: it takes a build of its own.
+        Some(filter) => filter.starts_with("fuzz") && format!("fuzz::{target}").contains(filter),
+        None => true,
+    };
+    match fuzz::outcomes(FUZZ_SECONDS, is_wanted) {
+        Ok(outcomes) => {
+            for outcome in outcomes {
+                let became = if outcome.found_nothing {
+                    "ok"
+                } else {
+                    "FAILED"
+                };
+                summary.read(&format!("test fuzz::{} ... {became}", outcome.target));
+            }
+        }
+        Err(error) => {
+            println!("test: the fuzz targets did not run: {error:#}");
+            summary.fail_without_report();
+        }
+    }
 }
 
 /// What keeps the kernel tier from running here.

@@ -1,6 +1,7 @@
 //! `seeds DIRECTORY RECORDING…`: writes what moved on the recordings' connections as first inputs
 //! of the targets, into a directory for each.
 #![no_main]
+#![allow(unreachable_code, reason = "it is done before the target begins")]
 
 use std::collections::HashMap;
 use std::env;
@@ -11,13 +12,16 @@ use std::path::{Path, PathBuf};
 
 use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
-use kaos_agent::capture::event::{Direction, Event, SocketId};
-use kaos_agent::capture::recording::Reader;
+use kaos_fuzz::capture::event::{Direction, Event, SocketId};
+use kaos_fuzz::recording::Reader;
 use kaos_fuzz::{CODINGS, CONTENT_TYPES, MODEL_PATHS};
 use libfuzzer_sys::fuzz_target;
 
 /// Inputs beyond this size slow the fuzzer down more than they teach it.
 const MOST_BYTES: usize = 16 << 10;
+/// A `traceparent`, and a `tracestate`.
+const PARENT: &[u8] =
+    b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\nvendor=value,t@v2=1";
 /// Length of pieces, in the second byte of an input.
 const PIECE: u8 = 7;
 
@@ -39,7 +43,7 @@ fn write_all() -> Result<(), Box<dyn Error>> {
     let directory = arguments
         .next()
         .ok_or("usage: seeds DIRECTORY RECORDING…")?;
-    let mut count = 0;
+    let mut count = write(&directory, "traceparent", "parent", &[], PARENT)?;
     for recording in arguments {
         let mut connections: HashMap<SocketId, Vec<(Direction, Vec<u8>)>> = HashMap::new();
         for event in Reader::open(&recording)? {
@@ -49,6 +53,8 @@ fn write_all() -> Result<(), Box<dyn Error>> {
             }
         }
         let name = recording.file_stem().ok_or("a recording has a name")?;
+        let file = fs::read(&recording)?;
+        count += write(&directory, "recording", &name.to_string_lossy(), &[], &file)?;
         for (socket, operations) in connections {
             let name = format!("{}-{}", name.to_string_lossy(), socket.0);
             count += write_connection(&directory, &name, &operations)?;
@@ -80,6 +86,7 @@ fn write_connection(
         if body.starts_with(b"{") || body.starts_with(b"[") {
             count += write(directory, "json", &name, &[1, PIECE], body)?;
             count += write_compressed(directory, &name, body)?;
+            count += write(directory, "chunked", &name, &[0, PIECE], &chunked(body))?;
             for kind in 0..MODEL_PATHS.len() {
                 let kind_name = format!("{name}-{kind}");
                 let reply = kind * CONTENT_TYPES.len() + if body.ends_with(b"\n") { 2 } else { 0 };
@@ -100,6 +107,7 @@ fn write_connection(
             )?;
         } else if body.starts_with(b"data:") || body.starts_with(b"event:") {
             count += write(directory, "sse", &name, &[0, PIECE], body)?;
+            count += write(directory, "chunked", &name, &[1, PIECE], &chunked(body))?;
             for kind in 0..MODEL_PATHS.len() {
                 let kind_name = format!("{name}-{kind}");
                 let kind = u8::try_from(kind * CONTENT_TYPES.len() + 1)?;
@@ -134,6 +142,21 @@ fn write_compressed(directory: &Path, name: &str, body: &[u8]) -> Result<usize, 
         count += write(directory, "content", &name, &choice, encoded)?;
     }
     Ok(count)
+}
+
+/// In two chunks, with a trailer.
+fn chunked(body: &[u8]) -> Vec<u8> {
+    let (first, second) = body.split_at(body.len() / 2);
+    let mut chunks = Vec::new();
+    for chunk in [first, second] {
+        if !chunk.is_empty() {
+            chunks.extend_from_slice(format!("{:x};x=y\r\n", chunk.len()).as_bytes());
+            chunks.extend_from_slice(chunk);
+            chunks.extend_from_slice(b"\r\n");
+        }
+    }
+    chunks.extend_from_slice(b"0\r\nX-Trailer: z\r\n\r\n");
+    chunks
 }
 
 /// After a head, and the size of a chunk.

@@ -1,7 +1,7 @@
 //! HTTP/1 on both directions of a connection, with gaps.
 #![no_main]
 
-use kaos_agent::capture::event::Direction;
+use kaos_fuzz::capture::event::Direction;
 use kaos_fuzz::{Operation, exchanges};
 use libfuzzer_sys::fuzz_target;
 

@@ -1,10 +1,10 @@
 //! JSON: however it is cut, the same is told; gaps do no harm.
 #![no_main]
 
-use kaos_agent::exchanges::json::{
+use kaos_fuzz::choice;
+use kaos_fuzz::exchanges::json::{
     Container, Documents, Inside, Path, Reader, Value, Visitor, Want,
 };
-use kaos_fuzz::choice;
 use libfuzzer_sys::fuzz_target;
 
 #[derive(Default, PartialEq, Debug)]

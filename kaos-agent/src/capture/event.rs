@@ -239,6 +239,22 @@ pub enum ConnectionChange {
     PeerFinished,
     /// This end finished or closed it.
     Closed,
+    /// The process began to connect, and it is known who did. (Recordings of version 2 have
+    /// [`ConnectionChange::Connecting`] instead.)
+    ConnectingIn {
+        /// Thread.
+        tid: u32,
+        /// What ran in it.
+        label: Label,
+    },
+}
+
+impl ConnectionChange {
+    /// The process began to connect.
+    #[must_use]
+    pub fn is_connecting(self) -> bool {
+        matches!(self, Self::Connecting | Self::ConnectingIn { .. })
+    }
 }
 
 /// A change in the life of a process.

@@ -11,7 +11,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::clock::{Clock, monotonic};
 use super::error::CannotTrace;
-use super::event::{Event, Label, Pid, SocketId};
+use super::event::{ConnectionChange, Event, Label, Pid, SocketId};
 use super::front_end::FrontEnd;
 use super::kernel::{Attached, Kernel};
 use super::pods::Pods;
@@ -287,13 +287,18 @@ impl FrontEnd for Live {
                     }
                     events.push(Event::Data(data));
                 }
-                Some(Record::Connection(connection))
+                Some(Record::Connection(connection, epoch))
                     if !self.rejected.contains(&connection.pid) =>
                 {
                     // Connections end after their processes, which are not to be described again.
                     let pid = connection.pid;
                     if self.described.contains(&pid) || processes::executable(pid).is_some() {
                         self.describe(pid, None, connection.at, events);
+                    }
+                    if let ConnectionChange::ConnectingIn { label, .. } = connection.change
+                        && label != Label::Unknown
+                    {
+                        self.epoch(pid, connection.at, epoch, events);
                     }
                     events.push(Event::Connection(connection));
                 }

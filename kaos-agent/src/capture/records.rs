@@ -23,7 +23,7 @@ pub enum Record {
     /// Bytes moved.
     Data(Data, Epoch),
     /// A connection changed.
-    Connection(ConnectionEvent),
+    Connection(ConnectionEvent, Epoch),
     /// The ends of a TLS connection are known now, and were not when its last bytes were told.
     Connected(SocketId, Endpoints),
     /// A process changed.
@@ -160,7 +160,10 @@ fn connection(bytes: &[u8]) -> Option<Record> {
         change if change == Change::Connected as u32 => {
             return Some(Record::Connected(socket, endpoints));
         }
-        change if change == Change::Connecting as u32 => ConnectionChange::Connecting,
+        change if change == Change::Connecting as u32 => ConnectionChange::ConnectingIn {
+            tid: record.tid,
+            label: label(record.header.flags, record.label),
+        },
         change if change == Change::ConnectFailed as u32 => {
             ConnectionChange::ConnectFailed { errno }
         }
@@ -169,13 +172,14 @@ fn connection(bytes: &[u8]) -> Option<Record> {
         change if change == Change::Closed as u32 => ConnectionChange::Closed,
         _ => return None,
     };
-    Some(Record::Connection(ConnectionEvent {
+    let event = ConnectionEvent {
         at: record.header.at,
         pid: record.header.pid,
         socket,
         endpoints,
         change,
-    }))
+    };
+    Some(Record::Connection(event, record.epoch))
 }
 
 fn process(bytes: &[u8]) -> Option<ProcessNews> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::HeaderMap;
 
 use super::meaning::{Operation, Reply};
+use super::rpc::mcp::McpMessage;
 use crate::capture::event::{Endpoints, Pid, SocketId};
 pub use crate::protocols::part::{Body, HttpVersion};
 pub use crate::streams::chunk::Actor;
@@ -61,6 +62,21 @@ pub enum ExchangeEvent {
     },
 }
 
+impl ExchangeEvent {
+    /// When it happened.
+    #[must_use]
+    pub fn at(&self) -> Nanos {
+        match self {
+            Self::Started(request) => request.at,
+            Self::Understood { at, .. }
+            | Self::Responding { at, .. }
+            | Self::ProcessExited { at, .. } => *at,
+            Self::Ended(exchange) => exchange.ended_at,
+            Self::ConnectFailed(failure) => failure.failed_at,
+        }
+    }
+}
+
 /// The request of an exchange, as known when its head is complete.
 #[derive(Debug, Clone)]
 pub struct Request {
@@ -110,6 +126,20 @@ pub struct Exchange {
     pub operation: Option<Arc<Operation>>,
     /// What its response said, where it is one to an `operation`.
     pub reply: Option<Reply>,
+}
+
+impl Exchange {
+    /// When one of its messages of MCP was answered: where each has an answer of its own, when that
+    /// was complete.
+    #[must_use]
+    pub fn answered_at(&self, message: &McpMessage) -> Nanos {
+        match &self.reply {
+            Some(Reply::Mcp(reply)) => reply
+                .answer_to(message)
+                .map_or(self.ended_at, |result| result.at),
+            _ => self.ended_at,
+        }
+    }
 }
 
 /// The response of an exchange.

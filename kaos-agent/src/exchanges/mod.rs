@@ -84,34 +84,35 @@ crate::counters! {
     }
 }
 
-/// What this stage wants of the body of a message with these fields: event streams are timed, and
-/// JSON may mean something. Other bodies nobody looks into, so they are neither decoded nor handed
-/// on.
+/// What the fields of a message say of its body. What it is its first bytes show, whatever they say:
+/// the recipient decides (RFC 9110 section 8.3), and most take JSON for JSON.
 #[must_use]
 pub fn reading(headers: &HeaderMap) -> Reading {
     const EVENT_STREAM: &str = "text/event-stream";
-    /// Also as Ollama streams, its older name, and as curl says where it is not told otherwise.
-    const JSON: [&str; 4] = [
+    /// Also as Ollama streams, and its older name.
+    const JSON: [&str; 3] = [
         "application/json",
         "application/x-ndjson",
         "application/ndjson",
-        "application/x-www-form-urlencoded",
     ];
-    let Some(content_type) = headers.get(CONTENT_TYPE) else {
-        // The recipient decides what it is (RFC 9110 section 8.3), and most take JSON for JSON.
-        return Reading::Bytes;
+    let Some(essence) = content_type(headers) else {
+        return Reading::Unsaid;
     };
-    // Parameters may follow (RFC 9110 section 8.3.1).
-    let essence = content_type.as_bytes().split(|byte| *byte == b';').next();
-    let essence = essence.unwrap_or_default().trim_ascii();
     let is = |name: &&str| essence.eq_ignore_ascii_case(name.as_bytes());
     if is(&EVENT_STREAM) {
         Reading::Events
     } else if JSON.iter().any(is) {
         Reading::Bytes
     } else {
-        Reading::Nothing
+        Reading::Unsaid
     }
+}
+
+/// The body's type, without its parameters (RFC 9110 section 8.3.1).
+pub(crate) fn content_type(headers: &HeaderMap) -> Option<&[u8]> {
+    let value = headers.get(CONTENT_TYPE)?.as_bytes();
+    let essence = value.split(|byte| *byte == b';').next();
+    Some(essence.unwrap_or_default().trim_ascii())
 }
 
 /// Stage 4.

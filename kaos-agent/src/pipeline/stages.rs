@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::capture::event::{ConnectionChange, Direction, Endpoints, Event, Pid, SocketId};
+use crate::capture::event::{Direction, Endpoints, Event, Pid, SocketId};
 use crate::exchanges::Exchanges;
 use crate::exchanges::exchange::ExchangeEvent;
 use crate::health::counters::Counters;
@@ -84,7 +84,7 @@ impl Stages {
             Event::Pod(pod) => self.identities.push_pod(pod, &mut self.warnings),
             Event::Clock { offset, .. } => self.runs.clock(*offset),
             Event::Context(context) => self.runs.context(context),
-            Event::Connection(connection) if connection.change == ConnectionChange::Connecting => {
+            Event::Connection(connection) if connection.change.is_connecting() => {
                 self.sent_to(connection.pid, &connection.endpoints);
             }
             // A connection that is older than we are.

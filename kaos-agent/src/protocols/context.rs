@@ -27,7 +27,7 @@ pub struct Context<'a> {
     pub limits: &'a Limits,
     /// Counters.
     pub counters: &'a mut ProtocolCounters,
-    /// What the next stage wants of the body of a message with these fields.
+    /// What these fields of a message say of its body.
     pub reading: fn(&HeaderMap) -> Reading,
     /// Each decoder holds a clone.
     pub decoders: &'a Arc<()>,

@@ -14,13 +14,14 @@ pub struct Limits {
     /// Bytes of responses that were read before the request that they answer was told to be sent
     /// (two threads of a client), per connection.
     pub held_bytes: usize,
-    /// Decoded bytes of one body. Completions are kilobytes, tool results seldom megabytes.
+    /// Decoded bytes of one body; of one that is coded several times 1 MiB. Completions are kilobytes, tool results seldom megabytes.
     pub decoded_bytes: u64,
     /// Decoded bytes per encoded byte, after the first MiB. Text compresses 3 to 20 fold, tables
     /// of zeros 1000 fold.
     pub decoded_ratio: u64,
-    /// Bodies that are decoded at a time. A decoder takes 50 KiB (gzip, deflate), or a window of
-    /// at most 8 MiB (zstd) or 16 MiB (br), of which only as much is touched as was decoded.
+    /// Bodies that are decoded at a time. A decoder takes 50 KiB (gzip, deflate), or 64 KiB of
+    /// coded bytes and a window of at most 8 MiB (zstd) or 16 MiB (br), of which only as much is
+    /// touched as was decoded.
     pub decoders: usize,
     /// Bytes of one server-sent event. Events of models are below 1 KiB, of tools some 100 KiB.
     pub event_bytes: usize,

@@ -17,6 +17,7 @@ mod http1;
 pub mod limits;
 pub mod part;
 pub mod reader;
+mod shape;
 mod sse;
 #[cfg(test)]
 mod tests;
@@ -42,15 +43,20 @@ const MOST_OPAQUE: usize = 4096;
 
 /// Stage 3.
 pub struct Protocols {
-    limits: Limits,
-    reading: fn(&HeaderMap) -> Reading,
+    shared: Shared,
     /// As many as stage 2 follows.
     connections: FxHashMap<SocketId, Followed>,
     opaque: Vec<SocketId>,
-    /// Each decoder holds a clone.
-    decoders: Arc<()>,
     /// Bytes that all connections keep.
     buffered: usize,
+}
+
+/// What all connections are worked on with.
+struct Shared {
+    limits: Limits,
+    reading: fn(&HeaderMap) -> Reading,
+    /// Each decoder holds a clone.
+    decoders: Arc<()>,
     counters: ProtocolCounters,
 }
 
@@ -60,19 +66,42 @@ enum Followed {
     Ignored,
 }
 
+impl Shared {
+    fn context<'a>(&'a mut self, parts: &'a mut Vec<Part>) -> Context<'a> {
+        Context {
+            limits: &self.limits,
+            counters: &mut self.counters,
+            reading: self.reading,
+            decoders: &self.decoders,
+            parts,
+        }
+    }
+}
+
+impl Followed {
+    /// Follows it no longer.
+    fn ignore(&mut self, at: Nanos, context: &mut Context<'_>) {
+        if let Self::Http1(connection) = std::mem::replace(self, Self::Ignored) {
+            connection.ignore(at, context);
+        }
+    }
+}
+
 impl Protocols {
-    /// A stage that has seen nothing. `reading` tells what the next stage wants of the body of a
-    /// message with the given fields: bodies that nobody reads are only measured.
+    /// A stage that has seen nothing. `reading` tells what the fields of a message say of its body:
+    /// bodies that nobody reads are only measured.
     #[must_use]
     pub fn new(limits: Limits, reading: fn(&HeaderMap) -> Reading) -> Self {
         Self {
-            limits,
-            reading,
+            shared: Shared {
+                limits,
+                reading,
+                decoders: Arc::new(()),
+                counters: ProtocolCounters::default(),
+            },
             connections: FxHashMap::default(),
             opaque: Vec::new(),
-            decoders: Arc::new(()),
             buffered: 0,
-            counters: ProtocolCounters::default(),
         }
     }
 
@@ -84,7 +113,7 @@ impl Protocols {
             Chunk::Ended(end) => {
                 if let Some(Followed::Http1(connection)) = self.connections.remove(&end.socket) {
                     self.buffered -= connection.buffered();
-                    connection.end(&end, &mut self.context(out));
+                    connection.end(&end, &mut self.shared.context(out));
                 }
                 out.push(Part::Ended(end));
             }
@@ -98,13 +127,7 @@ impl Protocols {
             let Followed::Http1(connection) = followed else {
                 continue;
             };
-            let mut context = Context {
-                limits: &self.limits,
-                counters: &mut self.counters,
-                reading: self.reading,
-                decoders: &self.decoders,
-                parts: out,
-            };
+            let mut context = self.shared.context(out);
             let before = connection.buffered();
             let is_ignored = [Direction::Sent, Direction::Received]
                 .into_iter()
@@ -117,11 +140,9 @@ impl Protocols {
                 self.buffered += connection.buffered();
                 continue;
             }
-            if let Followed::Http1(connection) = std::mem::replace(followed, Followed::Ignored) {
-                connection.ignore(now, &mut context);
-                if self.opaque.len() < MOST_OPAQUE {
-                    self.opaque.push(*socket);
-                }
+            followed.ignore(now, &mut context);
+            if self.opaque.len() < MOST_OPAQUE {
+                self.opaque.push(*socket);
             }
         }
     }
@@ -134,18 +155,11 @@ impl Protocols {
     /// What it saw and lost.
     #[must_use]
     pub fn counters(&self) -> &ProtocolCounters {
-        &self.counters
+        &self.shared.counters
     }
 
     fn stream(&mut self, chunk: &StreamChunk, out: &mut Vec<Part>) {
-        // Taken apart because the connection and what it works with are borrowed together.
-        let mut context = Context {
-            limits: &self.limits,
-            counters: &mut self.counters,
-            reading: self.reading,
-            decoders: &self.decoders,
-            parts: out,
-        };
+        let mut context = self.shared.context(out);
         let mut entry = match self.connections.entry(chunk.socket) {
             Entry::Occupied(entry) => entry,
             Entry::Vacant(entry) => {
@@ -159,28 +173,18 @@ impl Protocols {
         self.buffered -= connection.buffered();
         let mut verdict = connection.push(chunk, &mut context);
         if verdict == Verdict::Follow
-            && self.buffered + connection.buffered() > self.limits.buffered_bytes
+            && self.buffered + connection.buffered() > context.limits.buffered_bytes
             && connection.buffered() > 0
         {
             verdict = connection.shed(chunk.direction, chunk.at, &mut context);
         }
         if verdict == Verdict::Follow {
             self.buffered += connection.buffered();
-        } else if let Followed::Http1(connection) = entry.insert(Followed::Ignored) {
-            connection.ignore(chunk.at, &mut context);
+        } else {
+            entry.get_mut().ignore(chunk.at, &mut context);
             if self.opaque.len() < MOST_OPAQUE {
                 self.opaque.push(chunk.socket);
             }
-        }
-    }
-
-    fn context<'a>(&'a mut self, parts: &'a mut Vec<Part>) -> Context<'a> {
-        Context {
-            limits: &self.limits,
-            counters: &mut self.counters,
-            reading: self.reading,
-            decoders: &self.decoders,
-            parts,
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Reading a body: content codings undone, events found. Only for bodies that somebody wants.
+//! Reading a body: content codings undone, its shape and its events found. Of what looks like nothing
+//! that is read only the beginning is looked at.
 
 use std::sync::Arc;
 
@@ -8,24 +9,25 @@ use http::HeaderMap;
 use super::content::{ContentDecoder, DecodeError};
 use super::context::{Context, MessageId};
 use super::part::MessageContent;
+use super::shape::{Shape, ShapeFinder};
 use super::sse::EventParser;
 use crate::time::Nanos;
 
-/// What the next stage wants of a body.
+/// What a message says of its body. What it is its first bytes show; this counts where they do not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reading {
-    /// Nothing but its size.
-    Nothing,
-    /// Its bytes, decoded.
+    /// Nothing, or what nobody reads.
+    Unsaid,
+    /// It is to be read as bytes.
     Bytes,
-    /// The events in it: it is an event stream.
+    /// It is an event stream.
     Events,
 }
 
 /// Reads one body.
 pub struct BodyReader {
     decoder: Option<Decoder>,
-    events: Option<EventParser>,
+    content: Content,
 }
 
 /// A decoder, and its share of the number of decoders.
@@ -35,15 +37,22 @@ struct Decoder {
     _share: Arc<()>,
 }
 
+/// What a body is.
+enum Content {
+    /// That is not clear yet.
+    Unknown(ShapeFinder, Reading),
+    /// Its bytes are told.
+    Bytes,
+    /// Its events are told.
+    Events(Box<EventParser>),
+    /// Nobody reads it.
+    Nothing,
+}
+
 impl BodyReader {
-    /// A reader for a body of a message with these fields; `None` where nobody wants it or it
-    /// cannot be read.
+    /// A reader for a body of a message with these fields; `None` where it cannot be read.
     pub fn new(headers: &HeaderMap, context: &mut Context<'_>) -> Option<Self> {
-        let events = match (context.reading)(headers) {
-            Reading::Nothing => return None,
-            Reading::Bytes => None,
-            Reading::Events => Some(EventParser::default()),
-        };
+        let reading = (context.reading)(headers);
         let decoder = match ContentDecoder::of(headers, context.limits) {
             Ok(decoder) => decoder,
             Err(error) => {
@@ -59,7 +68,10 @@ impl BodyReader {
             decoder,
             _share: context.decoders.clone(),
         });
-        Some(Self { decoder, events })
+        Some(Self {
+            decoder,
+            content: Content::Unknown(ShapeFinder::default(), reading),
+        })
     }
 
     /// Reads the next bytes. Whether more can be read after them.
@@ -70,57 +82,88 @@ impl BodyReader {
         at: Nanos,
         context: &mut Context<'_>,
     ) -> bool {
+        let content = &mut self.content;
         let Some(decoder) = &mut self.decoder else {
-            read(&mut self.events, data, id, at, context);
-            return true;
+            content.read(data, id, at, context);
+            return content.is_read();
         };
-        let events = &mut self.events;
         let result = decoder.decoder.push(&data, &mut |slice| {
-            read(events, Bytes::copy_from_slice(slice), id, at, context);
+            content.read(Bytes::copy_from_slice(slice), id, at, context);
         });
         if let Err(error) = result {
             context.count_decode_error(error);
-            self.miss(id, at, context);
+            self.content.miss(id, at, context);
         }
-        result.is_ok()
+        result.is_ok() && self.content.is_read()
     }
 
     /// Bytes are missing. Whether more can be read after them.
     pub fn gap(&mut self, id: MessageId, at: Nanos, context: &mut Context<'_>) -> bool {
-        self.miss(id, at, context);
+        self.content.miss(id, at, context);
         let is_coded = self.decoder.is_some();
         context.counters.undecoded_after_gap += u64::from(is_coded);
-        !is_coded
-    }
-
-    fn miss(&mut self, id: MessageId, at: Nanos, context: &mut Context<'_>) {
-        if let Some(events) = &mut self.events {
-            events.gap(context.limits.event_bytes);
-        }
-        context.tell(id, at, MessageContent::Gap);
+        !is_coded && self.content.is_read()
     }
 
     /// Bytes that it keeps, beside the decoder's own.
     pub fn buffered(&self) -> usize {
-        self.events.as_ref().map_or(0, EventParser::buffered)
+        match &self.content {
+            Content::Unknown(finder, _) => finder.buffered(),
+            Content::Events(events) => events.buffered(),
+            Content::Bytes | Content::Nothing => 0,
+        }
     }
 }
 
-fn read(
-    events: &mut Option<EventParser>,
-    data: Bytes,
-    id: MessageId,
-    at: Nanos,
-    context: &mut Context<'_>,
-) {
-    let Some(events) = events else {
-        return context.tell(id, at, MessageContent::Bytes(data));
-    };
-    let limit = context.limits.event_bytes;
-    events.push(&data, limit, &mut |event| {
-        context.counters.cut_events += u64::from(event.is_cut);
-        context.tell(id, at, MessageContent::Event(event));
-    });
+impl Content {
+    /// What a body is of which this much is known.
+    fn of(shape: Shape, said: Reading) -> Self {
+        match (shape, said) {
+            (Shape::Json, _) | (Shape::Other, Reading::Bytes) => Self::Bytes,
+            (Shape::Events, _) | (Shape::Other, Reading::Events) => Self::Events(Box::default()),
+            (Shape::Other, Reading::Unsaid) => Self::Nothing,
+        }
+    }
+
+    fn is_read(&self) -> bool {
+        !matches!(self, Self::Nothing)
+    }
+
+    fn read(&mut self, data: Bytes, id: MessageId, at: Nanos, context: &mut Context<'_>) {
+        match self {
+            Self::Unknown(finder, said) => {
+                if let Some((shape, held, rest)) = finder.push(data) {
+                    *self = Self::of(shape, *said);
+                    for data in [held, rest] {
+                        if !data.is_empty() {
+                            self.read(data, id, at, context);
+                        }
+                    }
+                }
+            }
+            Self::Bytes => context.tell(id, at, MessageContent::Bytes(data)),
+            Self::Events(events) => {
+                let limit = context.limits.event_bytes;
+                events.push(&data, limit, &mut |event| {
+                    context.counters.cut_events += u64::from(event.is_cut);
+                    context.tell(id, at, MessageContent::Event(event));
+                });
+            }
+            Self::Nothing => {}
+        }
+    }
+
+    fn miss(&mut self, id: MessageId, at: Nanos, context: &mut Context<'_>) {
+        if let Self::Unknown(_, said) = self {
+            *self = Self::of(Shape::Other, *said);
+        }
+        if let Self::Events(events) = self {
+            events.gap(context.limits.event_bytes);
+        }
+        if self.is_read() {
+            context.tell(id, at, MessageContent::Gap);
+        }
+    }
 }
 
 impl Context<'_> {

@@ -18,7 +18,7 @@ fn reading(headers: &HeaderMap) -> Reading {
     match headers.get(CONTENT_TYPE).map(|value| value.as_bytes()) {
         Some(b"application/json") => Reading::Bytes,
         Some(b"text/event-stream") => Reading::Events,
-        _ => Reading::Nothing,
+        _ => Reading::Unsaid,
     }
 }
 
@@ -87,15 +87,38 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn only_bodies_that_are_read_are_told() {
+fn what_bodies_look_like_decides() {
+    for content_type in ["application/json", "text/plain", "text/event-stream"] {
+        let told = |pieces: [&str; 2]| {
+            let length = pieces.concat().len();
+            let wire = Wire::new(1)
+                .sent(GET)
+                .received(head(content_type, "identity", length));
+            let wire = wire.received(pieces[0]).received(pieces[1]);
+            bodies(&mut protocols(), wire)
+        };
+        assert_eq!(told(["{\"a\":", "1}"]), ["{\"a\":", "1}"], "{content_type}");
+        assert_eq!(told(["da", "ta: x\n\n"]), ["event:x"], "{content_type}");
+        let of_other = match content_type {
+            "application/json" => vec!["tr", "ue"],
+            _ => vec![],
+        };
+        assert_eq!(told(["tr", "ue"]), of_other, "{content_type}");
+    }
+}
+
+#[test]
+fn of_what_nobody_reads_gaps_are_not_told() {
     for (content_type, told) in [
-        ("application/json", vec!["{\"a\":", "1}"]),
         ("text/plain", vec![]),
+        ("application/json", vec!["gap", "{"]),
+        ("text/event-stream", vec!["gap"]),
     ] {
         let wire = Wire::new(1)
             .sent(GET)
-            .received(head(content_type, "identity", 7));
-        let wire = wire.received("{\"a\":").received("1}");
+            .received(head(content_type, "identity", 7))
+            .moved(Received, b"", 6)
+            .received("{");
         assert_eq!(bodies(&mut protocols(), wire), told, "{content_type}");
     }
 }

@@ -199,7 +199,7 @@ impl<Source: CauseSource> Runs<Source> {
         services: &Services<'_>,
         out: &mut Vec<FinishedSpan>,
     ) {
-        self.tick(time_of(&event), out);
+        self.tick(event.at(), out);
         self.will_observe(&event, out);
         self.source.observe(&event);
         match event {
@@ -486,17 +486,5 @@ impl<Source: CauseSource> Runs<Source> {
                 agents.forget(id, &mut tracing);
             }
         }
-    }
-}
-
-/// When an event happened.
-fn time_of(event: &ExchangeEvent) -> Nanos {
-    match event {
-        ExchangeEvent::Started(request) => request.at,
-        ExchangeEvent::Understood { at, .. }
-        | ExchangeEvent::Responding { at, .. }
-        | ExchangeEvent::ProcessExited { at, .. } => *at,
-        ExchangeEvent::Ended(exchange) => exchange.ended_at,
-        ExchangeEvent::ConnectFailed(failure) => failure.failed_at,
     }
 }

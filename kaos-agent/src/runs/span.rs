@@ -6,6 +6,8 @@ use opentelemetry::SpanId;
 use opentelemetry::trace::SpanContext;
 
 use crate::exchanges::exchange::{ConnectFailure, Exchange};
+use crate::exchanges::meaning::Operation;
+use crate::exchanges::rpc::mcp::{McpMessage, McpRequest};
 use crate::identity::service::Service;
 use crate::runs::part::Part;
 use crate::runs::verdict::Verdict;
@@ -52,6 +54,8 @@ pub enum Subject {
     Step(Box<Step>),
     /// The use of a tool: all that is exchanged with its server for one call.
     Tool(Box<Tool>),
+    /// One of several calls of tools in the same request.
+    BatchedCall(Box<BatchedCall>),
 }
 
 /// A run of an agent.
@@ -104,4 +108,35 @@ pub struct Tool {
     pub ended: Nanos,
     /// What became of it.
     pub verdict: Verdict,
+}
+
+/// One of several calls of tools in the same request, a batch of JSON-RPC.
+#[derive(Debug, Clone)]
+pub struct BatchedCall {
+    /// The request, and its response.
+    pub exchange: Arc<Exchange>,
+    /// Which of the messages of the request.
+    pub index: usize,
+    /// The server, as the process's settings call it.
+    pub server: Option<String>,
+}
+
+impl BatchedCall {
+    /// The messages of the request, and the call among them.
+    #[must_use]
+    pub fn message(&self) -> Option<(&McpRequest, &McpMessage)> {
+        match self.exchange.operation.as_deref() {
+            Some(Operation::Mcp(mcp)) => Some((mcp, mcp.messages.get(self.index)?)),
+            _ => None,
+        }
+    }
+
+    /// When it was answered, or nobody waited for its answer any more.
+    #[must_use]
+    pub fn ended(&self) -> Nanos {
+        let message = self.message();
+        message.map_or(self.exchange.ended_at, |(_, message)| {
+            self.exchange.answered_at(message)
+        })
+    }
 }

@@ -9,7 +9,7 @@ use crate::exchanges::llm::{Notice, ReplyError};
 use crate::exchanges::meaning::{Operation, Reply};
 use crate::exchanges::rpc::RpcError;
 use crate::exchanges::rpc::a2a::A2aReply;
-use crate::exchanges::rpc::mcp::{McpMessage, McpResult};
+use crate::exchanges::rpc::mcp::{MOST_MESSAGES, McpMessage, McpResult};
 
 /// Longest name of an error that a model's server may give it.
 const MAX_ERROR_TYPE: usize = 64;
@@ -94,15 +94,36 @@ impl Verdict {
     /// Of the call of a tool, or of any other exchange with an MCP server.
     #[must_use]
     pub fn of_tool_call(exchange: &Exchange) -> Self {
+        if let Some(Operation::Mcp(mcp)) = exchange.operation.as_deref()
+            && mcp.messages.len() > 1
+            && let Some(call) = mcp.messages.iter().find(|message| message.is_tool_call())
+        {
+            return Self::of_call_in_batch(exchange, call);
+        }
         Self::of_results(exchange, |_| true)
     }
 
-    /// Of one of the calls of a batch: what is said of it, or of the whole batch.
+    /// Of one of the messages of a batch: what is said of it, or of the whole batch.
     #[must_use]
     pub fn of_call_in_batch(exchange: &Exchange, call: &McpMessage) -> Self {
-        Self::of_results(exchange, |result| {
-            result.id.is_none() || result.id == call.id
-        })
+        let is_its = |result: &McpResult| result.id.is_none() || result.id == call.id;
+        let verdict = Self::of_results(exchange, is_its);
+        let Some(Reply::Mcp(reply)) = &exchange.reply else {
+            return verdict;
+        };
+        let is_unanswered = call.id.is_some() && !reply.results.iter().any(is_its);
+        match verdict {
+            Self::Succeeded if is_unanswered => match &exchange.response {
+                // Its answer may be in what was not seen, or was not kept.
+                Some(response)
+                    if response.body.missing_bytes > 0 || reply.results.len() >= MOST_MESSAGES =>
+                {
+                    Self::Open
+                }
+                _ => Self::failed("no_result", "the answer to the batch has none to this call"),
+            },
+            verdict => verdict,
+        }
     }
 
     fn of_results(exchange: &Exchange, counts: impl Fn(&McpResult) -> bool) -> Self {

@@ -148,9 +148,7 @@ impl Streams {
     fn refuses(&mut self, event: &Event) -> bool {
         let socket = match event {
             Event::Data(data) => data.socket,
-            Event::Connection(event) if event.change == ConnectionChange::Connecting => {
-                event.socket
-            }
+            Event::Connection(event) if event.change.is_connecting() => event.socket,
             _ => return false,
         };
         if self.table.contains(socket) {
@@ -269,23 +267,31 @@ impl Streams {
 
     fn connection(&mut self, event: &ConnectionEvent, out: &mut Vec<Chunk>) {
         // Most connection events happen in the time of another process: they know no thread.
-        let actor = Actor {
+        let mut actor = Actor {
             pid: event.pid,
             tid: 0,
             label: Label::Unknown,
         };
+        if let ConnectionChange::ConnectingIn { tid, label } = event.change {
+            actor.tid = tid;
+            actor.label = label;
+        }
         match event.change {
-            ConnectionChange::Connecting => {
+            ConnectionChange::Connecting | ConnectionChange::ConnectingIn { .. } => {
                 let connection = self.touch(event.socket, actor, event.at, out);
                 connection.connecting_at = Some(event.at);
             }
             ConnectionChange::ConnectFailed { errno } => {
-                let known = self.table.remove(event.socket);
-                let began = known.and_then(|connection| connection.connecting_at);
+                // Nothing has moved since it began: whoever used it last connected.
+                let began = self
+                    .table
+                    .remove(event.socket)
+                    .and_then(|connection| Some((connection.connecting_at?, connection.actor)));
+                let (began, actor) = began.unwrap_or((event.at, actor));
                 out.push(Chunk::ConnectFailed(FailedConnect {
                     actor,
                     endpoints: event.endpoints,
-                    at: began.unwrap_or(event.at),
+                    at: began,
                     failed_at: event.at,
                     errno,
                 }));

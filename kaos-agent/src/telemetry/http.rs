@@ -48,15 +48,20 @@ pub(super) fn tell_as(exchange: &Exchange, verdict: Verdict) -> Told {
     tell_error_type(&verdict, &mut attributes);
     Told {
         name: Cow::Borrowed(known_method(request).unwrap_or("HTTP")),
-        kind: match request.role {
-            Role::Client => SpanKind::Client,
-            Role::Server => SpanKind::Server,
-        },
+        kind: kind(request),
         began: request.at,
         ended: exchange.ended_at,
         attributes,
         status: status(verdict),
         events: Vec::new(),
+    }
+}
+
+/// Which end of an exchange its span is.
+pub(super) fn kind(request: &Request) -> SpanKind {
+    match request.role {
+        Role::Client => SpanKind::Client,
+        Role::Server => SpanKind::Server,
     }
 }
 
@@ -127,7 +132,7 @@ pub(super) fn tell_server_at(server: Option<(String, Option<u16>)>, attributes: 
 
 /// The client's address is the peer's: what proxies say of those behind them is the content of
 /// headers, which is not exported.
-fn tell_ends(request: &Request, attributes: &mut Attributes) {
+pub(super) fn tell_ends(request: &Request, attributes: &mut Attributes) {
     tell_server(request, attributes);
     match request.endpoints {
         Endpoints::Unix { .. } => attributes.constant(attribute::NETWORK_TRANSPORT, "unix"),

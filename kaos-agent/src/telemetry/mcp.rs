@@ -2,12 +2,13 @@
 
 use super::agent::{AGENT_NAME, TOOL_NAME, agent_name};
 use super::attributes::Attributes;
-use super::{Told, http, name_of, names};
-use crate::exchanges::exchange::{Exchange, Role};
+use super::{Told, http, name_of, names, status, tell_error_type};
+use crate::exchanges::exchange::{Exchange, Request, Role};
 use crate::exchanges::meaning::{Operation, Reply};
-use crate::exchanges::rpc::mcp::{McpKind, McpRequest};
+use crate::exchanges::rpc::mcp::{McpKind, McpMessage, McpRequest};
 use crate::identity::service::Service;
 use crate::runs::part::ToolPart;
+use crate::runs::span::BatchedCall;
 use crate::runs::verdict::Verdict;
 
 /// KAOS's name for the server of a tool.
@@ -36,13 +37,48 @@ pub(super) fn tell(exchange: &Exchange, part: &ToolPart, service: &Service) -> T
         attributes.said(TOOL_NAME, &part.tool);
     }
     if exchange.request.role == Role::Client {
-        let host = http::server_name(&exchange.request);
-        if let Some(server) = part.server.clone().or(host) {
-            attributes.text(MCP_SERVER, server);
-        }
-        attributes.text(MCP_URL, http::full_url(&exchange.request));
+        tell_its_server(&exchange.request, part.server.clone(), attributes);
     }
     told
+}
+
+/// One of the calls of tools in a batch, either end. HTTP is told by the span above it.
+pub(super) fn tell_batched(call: &BatchedCall) -> Told {
+    let exchange = &call.exchange;
+    let request = &exchange.request;
+    let mut attributes = Attributes::default();
+    http::tell_ends(request, &mut attributes);
+    let (mut name, mut verdict) = ("", Verdict::Open);
+    if let Some((mcp, message)) = call.message() {
+        name = message.name.as_deref().unwrap_or_default();
+        verdict = Verdict::of_call_in_batch(exchange, message);
+        attributes.constant(names::MCP_METHOD_NAME, TOOLS_CALL);
+        tell_session(exchange, mcp, &mut attributes);
+        tell_id(message, &mut attributes);
+    }
+    attributes.constant(names::GEN_AI_OPERATION_NAME, "execute_tool");
+    attributes.said(names::GEN_AI_TOOL_NAME, name);
+    if request.role == Role::Client {
+        tell_its_server(request, call.server.clone(), &mut attributes);
+    }
+    tell_error_type(&verdict, &mut attributes);
+    Told {
+        name: name_of("tools/call ", name),
+        kind: http::kind(request),
+        began: request.at,
+        ended: call.ended(),
+        attributes,
+        status: status(verdict),
+        events: Vec::new(),
+    }
+}
+
+/// The server of a tool: as the settings call it, or else as the client does.
+fn tell_its_server(request: &Request, named: Option<String>, attributes: &mut Attributes) {
+    if let Some(server) = named.or_else(|| http::server_name(request)) {
+        attributes.text(MCP_SERVER, server);
+    }
+    attributes.text(MCP_URL, http::full_url(request));
 }
 
 /// What the messages of an exchange say about themselves.
@@ -50,6 +86,20 @@ pub(super) fn tell_messages(exchange: &Exchange, mcp: &McpRequest, attributes: &
     if let Some(method) = method_of(mcp) {
         attributes.text(names::MCP_METHOD_NAME, method);
     }
+    tell_session(exchange, mcp, attributes);
+    if let [message] = mcp.messages.as_slice() {
+        tell_id(message, attributes);
+    }
+}
+
+fn tell_id(message: &McpMessage, attributes: &mut Attributes) {
+    if let Some(id) = &message.id {
+        attributes.said(names::JSONRPC_REQUEST_ID, id);
+    }
+}
+
+/// The session that an exchange belongs to, and its version of the protocol.
+fn tell_session(exchange: &Exchange, mcp: &McpRequest, attributes: &mut Attributes) {
     let reply = match &exchange.reply {
         Some(Reply::Mcp(reply)) => Some(reply),
         _ => None,
@@ -62,11 +112,6 @@ pub(super) fn tell_messages(exchange: &Exchange, mcp: &McpRequest, attributes: &
     let version = reply.and_then(|reply| reply.protocol_version.as_ref());
     if let Some(version) = version.or(mcp.protocol_version.as_ref()) {
         attributes.said(names::MCP_PROTOCOL_VERSION, version);
-    }
-    if let [message] = mcp.messages.as_slice()
-        && let Some(id) = &message.id
-    {
-        attributes.said(names::JSONRPC_REQUEST_ID, id);
     }
 }
 
@@ -105,18 +150,24 @@ const KNOWN_METHODS: &[&str] = &[
     "tools/list",
 ];
 
+/// The method that calls a tool.
+pub(super) const TOOLS_CALL: &str = "tools/call";
+
+/// The method of a message to a server, where it may be told.
+pub(super) fn told_method(message: &McpMessage) -> Option<&'static str> {
+    let method = message.method.as_deref()?;
+    KNOWN_METHODS
+        .iter()
+        .find(|known| **known == method)
+        .copied()
+}
+
 /// The method of a request to a server: that of its tool call, else its first.
-pub(super) fn method_of(mcp: &McpRequest) -> Option<&'static str> {
+fn method_of(mcp: &McpRequest) -> Option<&'static str> {
     if mcp.kind != McpKind::Messages {
         return None;
     }
-    let mut methods = mcp.messages.iter().filter_map(|message| {
-        let method = message.method.as_deref()?;
-        KNOWN_METHODS
-            .iter()
-            .find(|known| **known == method)
-            .copied()
-    });
+    let mut methods = mcp.messages.iter().filter_map(told_method);
     let first = methods.next();
-    methods.find(|method| *method == "tools/call").or(first)
+    methods.find(|method| *method == TOOLS_CALL).or(first)
 }

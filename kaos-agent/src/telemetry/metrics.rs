@@ -7,11 +7,12 @@ use super::attributes::Attributes;
 use super::genai::{self, is_client, seconds};
 use super::http::{OTHER_METHOD, known_method, tell_server, tell_server_at};
 use super::instruments::{self, Counted, Instrument};
-use super::mcp::method_of;
+use super::mcp::{TOOLS_CALL, told_method};
 use super::{names, tell_error_type};
 use crate::exchanges::exchange::{Exchange, Outcome, Role};
 use crate::exchanges::llm::ModelReply;
 use crate::exchanges::meaning::Operation;
+use crate::exchanges::rpc::mcp::{McpKind, McpMessage};
 use crate::identity::service::Service;
 use crate::runs::part::{ModelPart, Part};
 use crate::runs::sessions::McpSession;
@@ -68,7 +69,8 @@ pub(super) fn measure(finished: &FinishedSpan) -> Vec<Measurement> {
             let nanos = tool.ended.saturating_sub(tool.began);
             measured.count(&instruments::TOOL_CALLS, label, &tool.verdict, nanos);
         }
-        Subject::Step(_) => {}
+        // A batch is measured with its request.
+        Subject::Step(_) | Subject::BatchedCall(_) => {}
     }
     measured.all
 }
@@ -81,6 +83,7 @@ pub(super) fn ended_at(subject: &Subject) -> Nanos {
         Subject::Loop(run) => run.exchange.ended_at,
         Subject::Step(step) => step.ended,
         Subject::Tool(tool) => tool.ended,
+        Subject::BatchedCall(call) => call.ended(),
     }
 }
 
@@ -260,36 +263,44 @@ fn http(exchange: &Exchange) -> Measurement {
     }
 }
 
-fn mcp(exchange: &Exchange) -> Option<Measurement> {
-    let Some(Operation::Mcp(mcp)) = exchange.operation.as_deref() else {
-        return None;
+/// Each message of an exchange with an MCP server whose method may be told.
+fn mcp(exchange: &Exchange) -> Vec<Measurement> {
+    let messages = match exchange.operation.as_deref() {
+        Some(Operation::Mcp(mcp)) if mcp.kind == McpKind::Messages => &mcp.messages[..],
+        _ => &[],
     };
-    let method = method_of(mcp)?;
-    let mut attributes = Attributes::default();
-    attributes.constant(names::MCP_METHOD_NAME, method);
-    if method == "tools/call" {
-        attributes.constant(names::GEN_AI_OPERATION_NAME, "execute_tool");
-        let mut names = mcp
-            .messages
-            .iter()
-            .filter_map(|message| message.name.as_ref());
-        if let Some(name) = names.next() {
-            attributes.said(names::GEN_AI_TOOL_NAME, name);
+    let is_alone = messages.len() == 1;
+    let measure = |message: &McpMessage| {
+        let method = told_method(message)?;
+        let mut attributes = Attributes::default();
+        attributes.constant(names::MCP_METHOD_NAME, method);
+        if method == TOOLS_CALL {
+            attributes.constant(names::GEN_AI_OPERATION_NAME, "execute_tool");
+            if let Some(name) = &message.name {
+                attributes.said(names::GEN_AI_TOOL_NAME, name);
+            }
         }
-    }
-    tell_error_type(&Verdict::of_tool_call(exchange), &mut attributes);
-    let instrument = match exchange.request.role {
-        Role::Server => &instruments::MCP_SERVER,
-        Role::Client => {
-            tell_server(&exchange.request, &mut attributes);
-            &instruments::MCP_CLIENT
-        }
+        let (verdict, ended) = if is_alone {
+            (Verdict::of_tool_call(exchange), exchange.ended_at)
+        } else {
+            let verdict = Verdict::of_call_in_batch(exchange, message);
+            (verdict, exchange.answered_at(message))
+        };
+        tell_error_type(&verdict, &mut attributes);
+        let instrument = match exchange.request.role {
+            Role::Server => &instruments::MCP_SERVER,
+            Role::Client => {
+                tell_server(&exchange.request, &mut attributes);
+                &instruments::MCP_CLIENT
+            }
+        };
+        Some(Measurement {
+            instrument,
+            value: seconds(ended.saturating_sub(exchange.request.at)),
+            attributes,
+        })
     };
-    Some(Measurement {
-        instrument,
-        value: seconds(duration(exchange)),
-        attributes,
-    })
+    messages.iter().filter_map(measure).collect()
 }
 
 /// Seconds for each piece of a streamed answer after the first: chunks for a client, tokens, as the

@@ -233,6 +233,7 @@ fn tell(finished: &FinishedSpan) -> Told {
         (Subject::Loop(run), _) => agent::tell_loop(run, service),
         (Subject::Step(step), _) => agent::tell_step(step, service),
         (Subject::Tool(tool), _) => agent::tell_tool(tool, service),
+        (Subject::BatchedCall(call), _) => mcp::tell_batched(call),
     }
 }
 

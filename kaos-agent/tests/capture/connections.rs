@@ -37,7 +37,7 @@ fn the_fin_is_no_byte_and_ends_are_told() {
         );
     }
     let changes = seen.changes();
-    assert_eq!(changes[0], ConnectionChange::Connecting, "{changes:?}");
+    assert!(changes[0].is_connecting(), "{changes:?}");
     // Three ends were closed; that of the client which only ended its sending half counts when it
     // is closed, after it has read the answer.
     let closes = changes

@@ -8,7 +8,8 @@ use kaos_ebpf::record::{
 
 use super::count::count;
 use super::maps::CONNECTIONS;
-use super::processes::header;
+use super::processes::{Task, header};
+use super::python::{Label, label};
 use super::read::kernel;
 use super::ring::emit;
 use super::settings::setting;
@@ -148,10 +149,24 @@ pub fn refresh(described: &mut Socket, socket: u64) -> Option<()> {
 /// Tells user space of a change in the life of a connection.
 #[inline(always)]
 pub fn tell(connection: &Connection, change: Change, errno: u32) {
+    tell_by(connection, change, errno, 0, Label::UNKNOWN);
+}
+
+/// Tells user space that a thread begins to connect, and what runs in it.
+#[inline(always)]
+pub fn tell_connecting(connection: &Connection, task: Task) {
+    tell_by(connection, Change::Connecting, 0, task.tid, label(task));
+}
+
+#[inline(always)]
+fn tell_by(connection: &Connection, change: Change, errno: u32, tid: u32, label: Label) {
     emit(&ConnectionRecord {
-        header: header(Kind::Connection, 0, connection.pid),
+        header: header(Kind::Connection, label.flags(), connection.pid),
         socket: connection.socket,
         change: change as u32,
         errno,
+        tid,
+        epoch: label.epoch,
+        label: label.context,
     });
 }

@@ -3,7 +3,9 @@
 LIBRARY is openai, openai-responses, openai-embeddings, anthropic or ollama; MODE has "stream" in it
 for a stream, and "tools" to offer a tool. Prints for each prompt, as a line of JSON, what the
 client knows itself: the text, the names of the tools that are called for, the usage, and of a
-stream the milliseconds to its first piece with text; or the error. MODEL_NAME and MODEL_API_KEY are
+stream the milliseconds to its first piece with text, both from the call of the library to the piece
+and, of that, from when the request began to be sent to when the bytes of the piece had arrived; or
+the error. MODEL_NAME and MODEL_API_KEY are
 taken from the environment.
 """
 
@@ -19,6 +21,42 @@ DESCRIPTION = "Adds two numbers."
 FUNCTION = {"name": "add", "description": DESCRIPTION, "parameters": PARAMETERS}
 
 
+class Wire:
+    """When the latest request left its library, and the latest bytes of an answer came in."""
+
+    sent = arrived = 0.0
+
+    @classmethod
+    def trace(cls, event, _details):
+        if event == "http11.send_request_headers.started":
+            cls.sent = time.perf_counter()
+
+
+def transport(httpx):
+    """A transport that looks at the clock, for libraries that are built on `httpx` of this name."""
+
+    class Arriving(httpx.SyncByteStream):
+        def __init__(self, stream):
+            self.stream = stream
+
+        def __iter__(self):
+            for piece in self.stream:
+                Wire.arrived = time.perf_counter()
+                yield piece
+
+        def close(self):
+            self.stream.close()
+
+    class Transport(httpx.HTTPTransport):
+        def handle_request(self, request):
+            request.extensions["trace"] = Wire.trace
+            answer = super().handle_request(request)
+            answer.stream = Arriving(answer.stream)
+            return answer
+
+    return Transport()
+
+
 class Told:
     """What the client knows of one answer."""
 
@@ -32,6 +70,8 @@ class Told:
     def piece(self, piece):
         if piece and "first" not in self.seen:
             self.seen["first"] = (time.perf_counter() - self.started) * 1000
+            # The libraries take no bytes before they have told what was in those before.
+            self.seen["first_on_wire"] = (Wire.arrived - Wire.sent) * 1000
         self.text(piece)
 
     def usage(self, *tokens):
@@ -40,10 +80,14 @@ class Told:
 
 
 def openai_client(url):
+    import httpx
     import openai
 
     # No retries: the tests count requests.
-    return openai.OpenAI(base_url=f"{url}/v1", api_key=KEY, max_retries=0)
+    http_client = openai.DefaultHttpxClient(transport=transport(httpx))
+    return openai.OpenAI(
+        base_url=f"{url}/v1", api_key=KEY, max_retries=0, http_client=http_client
+    )
 
 
 def openai_chat(url, mode):
@@ -108,8 +152,12 @@ def openai_embeddings(url, _mode):
 
 def anthropic_messages(url, mode):
     import anthropic
+    import httpx2
 
-    client = anthropic.Anthropic(base_url=url, api_key=KEY, max_retries=0)
+    http_client = anthropic.DefaultHttpxClient(transport=transport(httpx2))
+    client = anthropic.Anthropic(
+        base_url=url, api_key=KEY, max_retries=0, http_client=http_client
+    )
     settings = {"model": MODEL, "max_tokens": 16}
     if "tools" in mode:
         settings["tools"] = [{"name": "add", "description": DESCRIPTION, "input_schema": PARAMETERS}]
@@ -131,9 +179,10 @@ def anthropic_messages(url, mode):
 
 
 def ollama_chat(url, mode):
+    import httpx
     import ollama
 
-    client = ollama.Client(host=url)
+    client = ollama.Client(host=url, transport=transport(httpx))
     stream = "stream" in mode
     tools = [{"type": "function", "function": FUNCTION}] if "tools" in mode else []
 

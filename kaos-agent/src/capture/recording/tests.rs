@@ -223,7 +223,7 @@ fn wrong_files_are_told_apart() {
     other_version.extend_from_slice(&checksum.to_le_bytes());
     assert_eq!(
         error(&other_version),
-        "format version 7 of kaos-agent 9.9.\\n is not this one's, which is 2; replay it with \
+        "format version 7 of kaos-agent 9.9.\\n is not this one's, which is 3; replay it with \
          kaos-agent 9.9.\\n",
     );
 }

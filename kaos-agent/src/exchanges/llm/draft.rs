@@ -44,6 +44,8 @@ pub struct Draft {
     pub has_choices: bool,
     /// Each line of it is a document.
     pub is_of_lines: bool,
+    /// Lines so far.
+    pub documents: u64,
     /// Its status says that it is an error.
     pub is_failure: bool,
     /// Its tokens of the request do not include those of the cache.
@@ -84,6 +86,7 @@ impl Draft {
             at: 0,
             has_choices: false,
             is_of_lines: false,
+            documents: 0,
             is_failure: false,
             counts_cache_apart: false,
             field,
@@ -117,6 +120,13 @@ impl Draft {
         }
         self.notice.end_event();
         self.event = Event::default();
+    }
+
+    /// It came as a whole after all: when its content came says nothing.
+    pub fn is_no_stream(&mut self) {
+        self.reply.first_content_at = None;
+        self.reply.last_content_at = None;
+        self.reply.content_pieces = 0;
     }
 
     /// Bytes are missing: what is half read is not what it seems.
@@ -236,7 +246,10 @@ impl Visitor for Draft {
         match (self.field)(path.as_str()) {
             Field::Choice => self.end_choice(path.index()),
             Field::Call => self.end_call(),
-            _ if path.as_str().is_empty() && self.is_of_lines => self.end_event(),
+            _ if path.as_str().is_empty() && self.is_of_lines => {
+                self.documents += 1;
+                self.end_event();
+            }
             _ => {}
         }
     }

@@ -1,7 +1,5 @@
 //! Reads the body of a model's response.
 
-use http::header::CONTENT_TYPE;
-
 use super::draft::Draft;
 use super::reply::ModelReply;
 use super::request::ModelRequest;
@@ -9,7 +7,9 @@ use super::{Api, anthropic, ollama, openai, responses};
 use crate::exchanges::exchange::Response;
 use crate::exchanges::json::{Documents, Reader};
 use crate::exchanges::meaning::Reply;
+use crate::exchanges::{content_type, reading};
 use crate::protocols::part::ServerSentEvent;
+use crate::protocols::reader::Reading;
 use crate::time::Nanos;
 
 /// What ends OpenAI's event streams.
@@ -20,21 +20,34 @@ const DONE: &[u8] = b"[DONE]";
 pub struct ReplyReader {
     draft: Draft,
     reader: Reader,
+    /// As far as is known: its fields say so until something of it has come.
     is_of_events: bool,
-    is_of_lines: bool,
+    lines: Lines,
     has_gap: bool,
+}
+
+/// Whether each line of a body is a document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lines {
+    No,
+    /// If there are several: whatever a proxy calls it, a stream was asked for.
+    Possible,
+    /// Its content type says so.
+    Said,
 }
 
 impl ReplyReader {
     /// For the response to this request.
     #[must_use]
     pub fn of(request: &ModelRequest, response: &Response) -> Self {
-        let content_type = response.headers.get(CONTENT_TYPE);
-        let content_type = content_type.map_or(&[][..], |value| value.as_bytes());
-        let is_of_lines = content_type
-            .windows(6)
-            .any(|part| part.eq_ignore_ascii_case(b"ndjson"));
-        let is_of_events = content_type.starts_with(b"text/event-stream");
+        let content_type = content_type(&response.headers).unwrap_or_default();
+        let lines = if content_type.to_ascii_lowercase().ends_with(b"ndjson") {
+            Lines::Said
+        } else if request.stream && request.api.streams_by_default() && response.status < 400 {
+            Lines::Possible
+        } else {
+            Lines::No
+        };
         let (field, has_choices): (fn(&str) -> _, _) = match request.api {
             Api::OpenAiChat | Api::OpenAiCompletions => (openai::field, true),
             Api::OpenAiEmbeddings => (openai::field, false),
@@ -44,20 +57,19 @@ impl ReplyReader {
         };
         let mut draft = Draft::new(field);
         draft.has_choices = has_choices;
-        draft.is_of_lines = is_of_lines;
+        draft.is_of_lines = lines != Lines::No;
         draft.is_failure = response.status >= 400;
         // Beside those that were read from a cache or written to it.
         draft.counts_cache_apart = request.api == Api::AnthropicMessages;
-        let documents = if is_of_lines {
-            Documents::Lines
-        } else {
-            Documents::One
+        let documents = match lines {
+            Lines::Said => Documents::Lines,
+            Lines::Possible | Lines::No => Documents::One,
         };
         Self {
             draft,
             reader: Reader::new(documents),
-            is_of_events,
-            is_of_lines,
+            is_of_events: reading(&response.headers) == Reading::Events,
+            lines,
             has_gap: false,
         }
     }
@@ -65,12 +77,14 @@ impl ReplyReader {
     /// The next bytes of a body that is no event stream.
     pub fn bytes(&mut self, bytes: &[u8], at: Nanos) {
         self.draft.at = at;
+        self.is_of_events = false;
         self.reader.push(bytes, &mut self.draft);
     }
 
     /// The next event.
     pub fn event(&mut self, event: &ServerSentEvent, at: Nanos) {
         self.draft.at = at;
+        self.is_of_events = true;
         if event.data.trim_ascii() == DONE {
             self.draft.reply.is_ended = true;
             return;
@@ -100,7 +114,15 @@ impl ReplyReader {
     #[must_use]
     pub fn finish(mut self, is_whole: bool) -> Reply {
         self.reader.finish(is_whole, &mut self.draft);
-        let is_stream = self.is_of_events || self.is_of_lines;
+        let is_of_lines = match self.lines {
+            Lines::No => false,
+            Lines::Said => true,
+            Lines::Possible => self.draft.documents > 1,
+        };
+        if self.lines == Lines::Possible && !is_of_lines && !self.is_of_events {
+            self.draft.is_no_stream();
+        }
+        let is_stream = self.is_of_events || is_of_lines;
         // The end of a stream may be in the gap.
         self.draft.reply.is_ended |= is_whole && (!is_stream || self.has_gap);
         let reply: ModelReply = self.draft.finish();

@@ -1,6 +1,5 @@
 //! What the head of a request tells.
 
-use http::HeaderMap;
 use http::header::ACCEPT;
 
 use super::mcp::{McpKind, McpRequest};
@@ -8,6 +7,7 @@ use super::methods::{self, Mark};
 use super::request::RequestReader;
 use crate::exchanges::exchange::Request;
 use crate::exchanges::meaning::{Operation, RequestReader as Reader, Understanding};
+use crate::exchanges::{content_type, reading};
 use crate::protocols::reader::Reading;
 
 const SESSION: &str = "mcp-session-id";
@@ -26,7 +26,7 @@ pub const MOST_SESSION: usize = 256;
 pub fn understand(request: &Request) -> Understanding {
     let head = Head::of(request);
     match request.method.as_str() {
-        "POST" if head.mark == Mark::Fields || reads_json(&request.headers) => {
+        "POST" if may_be_rpc(request, &head) => {
             Understanding::Reading(Reader::Rpc(Box::new(RequestReader::new(head))))
         }
         "GET" if is_card(path(&request.target)) => Understanding::Known(Operation::AgentCard),
@@ -130,6 +130,26 @@ fn is_stream(request: &Request, head: &Head) -> bool {
     accepts_events && (head.mark == Mark::Fields || path(&request.target).ends_with("/mcp"))
 }
 
-fn reads_json(headers: &HeaderMap) -> bool {
-    crate::exchanges::reading(headers) == Reading::Bytes
+/// A request with this head may be JSON-RPC, as far as its type or its path say so. Its body decides,
+/// but until it was read the request waits.
+fn may_be_rpc(request: &Request, head: &Head) -> bool {
+    /// As curl says where it is not told otherwise.
+    const FORM: &[u8] = b"application/x-www-form-urlencoded";
+    let Some(content_type) = content_type(&request.headers) else {
+        return true;
+    };
+    head.mark > Mark::None
+        || reading(&request.headers) == Reading::Bytes
+        || content_type.eq_ignore_ascii_case(FORM)
+        || is_rpc_path(path(&request.target))
+}
+
+/// Where MCP and A2A are usually served.
+fn is_rpc_path(path: &str) -> bool {
+    let path = path.strip_suffix('/').unwrap_or(path);
+    let last = path.rsplit('/').next().unwrap_or_default();
+    matches!(
+        last,
+        "" | "mcp" | "sse" | "messages" | "message" | "a2a" | "rpc" | "jsonrpc"
+    )
 }

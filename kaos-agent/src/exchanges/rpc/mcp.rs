@@ -45,6 +45,14 @@ pub struct McpMessage {
     pub tracestate: Option<String>,
 }
 
+impl McpMessage {
+    /// It calls a tool.
+    #[must_use]
+    pub fn is_tool_call(&self) -> bool {
+        self.method.as_deref() == Some("tools/call")
+    }
+}
+
 /// Messages of one HTTP response.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct McpReply {
@@ -59,6 +67,17 @@ pub struct McpReply {
     pub notifications: u64,
     /// Requests of the server among its messages: sampling, elicitation, roots.
     pub requests: u64,
+}
+
+impl McpReply {
+    /// The answer to a message of a batch. The same id in two messages is the client's fault: both
+    /// have the first answer then.
+    #[must_use]
+    pub fn answer_to(&self, message: &McpMessage) -> Option<&McpResult> {
+        let id = message.id.as_ref()?;
+        let mut results = self.results.iter();
+        results.find(|result| result.id.as_ref() == Some(id))
+    }
 }
 
 /// The answer to one message.

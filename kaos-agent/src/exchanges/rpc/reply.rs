@@ -29,7 +29,7 @@ pub struct ReplyReader {
     reader: Reader,
     messages: Messages,
     told: Told,
-    /// Its messages are events.
+    /// Its messages are events, as far as is known.
     is_stream: bool,
     /// Since when the last bytes are there.
     at: Nanos,
@@ -67,6 +67,7 @@ impl ReplyReader {
 
     /// The next bytes of a JSON body.
     pub fn bytes(&mut self, bytes: &[u8], at: Nanos) {
+        self.is_stream = false;
         self.at = at;
         self.reader.push(bytes, &mut self.messages);
         self.take();
@@ -74,6 +75,7 @@ impl ReplyReader {
 
     /// The next event of an event stream.
     pub fn event(&mut self, event: &ServerSentEvent, at: Nanos) {
+        self.is_stream = true;
         if !matches!(&event.event[..], b"" | b"message") {
             return;
         }

@@ -6,9 +6,9 @@ use super::conversation::{expected, turns, wire};
 use super::*;
 use crate::streams::testing::{Wire, cut};
 
-/// Bodies that look like what they are in.
+/// Bodies that look like what they are in, and by their beginning like no event stream.
 const EVIL_BODY: &str =
-    "(a|\r\n|\n|0\r\n\r\n|GET / HTTP/1.1\r\n\r\n|HTTP/1.1 200 OK\r\n|[0-9]|data: ){0,12}";
+    "(a(a|\r\n|\n|0\r\n\r\n|GET / HTTP/1.1\r\n\r\n|HTTP/1.1 200 OK\r\n|[0-9]|data: ){0,12})?";
 
 fn cut_all(events: &[Event], offsets: &[Vec<usize>]) -> Vec<Event> {
     let offsets = offsets.iter().cycle();

@@ -10,7 +10,7 @@ use http::HeaderMap;
 use http::header::CONTENT_ENCODING;
 
 use super::limits::Limits;
-use coding::{BadCoding, Coding, Decoder};
+use coding::{BadCoding, Coding, Decoder, SLICE_BYTES, Slice};
 
 /// Codings applied one after the other that are undone. More serve no purpose but harm.
 const MOST_CODINGS: usize = 3;
@@ -39,18 +39,15 @@ impl From<BadCoding> for DecodeError {
 pub struct ContentDecoder {
     /// In the order in which they are undone, at least one.
     stages: Vec<Stage>,
-    /// Coded bytes so far.
-    read: u64,
-    caps: Caps,
 }
 
 /// One coding being undone.
 struct Stage {
     decoder: Decoder,
-    written: u64,
+    caps: Caps,
 }
 
-/// How much each coding may decode to.
+/// How much a coding may decode to.
 #[derive(Clone, Copy)]
 struct Caps {
     bytes: u64,
@@ -58,10 +55,15 @@ struct Caps {
 }
 
 impl Caps {
-    /// The most that a body may decode to of which so many coded bytes were read.
-    fn decoded(self, read: u64) -> u64 {
-        let plausible = read.saturating_mul(self.ratio).max(RATIO_FREE_BYTES);
-        plausible.min(self.bytes)
+    /// How many bytes of a slice are told, and whether that is the end. The ratio is looked at only
+    /// where slices end however the bytes are cut.
+    fn of(self, slice: Slice<'_>) -> (usize, bool) {
+        let surplus = slice.decoded.saturating_sub(self.bytes);
+        let length = slice.bytes.len();
+        let told = length.saturating_sub(usize::try_from(surplus).unwrap_or(length));
+        let is_exact = slice.decoded.is_multiple_of(SLICE_BYTES as u64);
+        let plausible = slice.coded.saturating_mul(self.ratio).max(RATIO_FREE_BYTES);
+        (told, surplus > 0 || is_exact && slice.decoded > plausible)
     }
 }
 
@@ -83,24 +85,25 @@ impl ContentDecoder {
                 }
                 stages.push(Stage {
                     decoder: Decoder::new(coding).ok_or(DecodeError::UnknownCoding)?,
-                    written: 0,
+                    caps: Caps {
+                        bytes: limits.decoded_bytes,
+                        ratio: limits.decoded_ratio,
+                    },
                 });
             }
         }
         if stages.is_empty() {
             return Ok(None);
         }
+        if stages.len() > 1 {
+            // Nobody does that for good: the ratios would multiply.
+            for stage in &mut stages {
+                stage.caps.bytes = stage.caps.bytes.min(RATIO_FREE_BYTES);
+            }
+        }
         // They are listed in the order in which they were applied.
         stages.reverse();
-        let caps = Caps {
-            bytes: limits.decoded_bytes,
-            ratio: limits.decoded_ratio,
-        };
-        Ok(Some(Self {
-            stages,
-            read: 0,
-            caps,
-        }))
+        Ok(Some(Self { stages }))
     }
 
     /// Decodes the next bytes; `tell` gets them in slices.
@@ -108,16 +111,13 @@ impl ContentDecoder {
     /// # Errors
     /// [`DecodeError::BadCoding`], [`DecodeError::Oversized`]: nothing more can be decoded.
     pub fn push(&mut self, input: &[u8], tell: &mut dyn FnMut(&[u8])) -> Result<(), DecodeError> {
-        self.read = self.read.saturating_add(input.len() as u64);
-        undo(&mut self.stages, self.caps.decoded(self.read), input, tell)
+        undo(&mut self.stages, input, tell)
     }
 }
 
 /// Sends bytes through the stages: each slice that one decodes goes all the way before the next.
-/// Each may have decoded `most` bytes then.
 fn undo(
     stages: &mut [Stage],
-    most: u64,
     input: &[u8],
     tell: &mut dyn FnMut(&[u8]),
 ) -> Result<(), DecodeError> {
@@ -125,15 +125,14 @@ fn undo(
         tell(input);
         return Ok(());
     };
-    let written = &mut stage.written;
+    let caps = stage.caps;
     let mut result = Ok(());
     stage.decoder.push(input, &mut |slice| {
-        *written += slice.len() as u64;
-        result = if *written <= most {
-            undo(later, most, slice, tell)
-        } else {
-            Err(DecodeError::Oversized)
-        };
+        let (told, is_too_much) = caps.of(slice);
+        result = undo(later, &slice.bytes[..told], tell);
+        if is_too_much && result.is_ok() {
+            result = Err(DecodeError::Oversized);
+        }
         match result {
             Ok(()) => ControlFlow::Continue(()),
             Err(_) => ControlFlow::Break(()),

@@ -6,6 +6,7 @@ use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
 use proptest::prelude::*;
 
+use super::coding::PIECE_BYTES;
 use super::*;
 
 /// `data: {"token": "hello"}` and an empty line, eight times, in br.
@@ -125,6 +126,13 @@ fn what_comes_before_a_fault_does_not_depend_on_cuts() {
     for (coding, encoded) in [
         ("gzip", encode("gzip", &text)),
         ("deflate", encode("raw", &text)),
+        ("zstd", encode("zstd", &text)),
+        ("br", BROTLI_TEXT.to_vec()),
+        ("br, gzip", encode("gzip", &BROTLI_TEXT)),
+        (
+            "zstd",
+            [encode("zstd", &text), encode("zstd", b"another frame")].concat(),
+        ),
     ] {
         for at in (0..encoded.len()).step_by(7) {
             let mut bad = encoded.clone();
@@ -136,6 +144,42 @@ fn what_comes_before_a_fault_does_not_depend_on_cuts() {
         }
     }
     assert!(faults > 100, "{faults}");
+}
+
+#[test]
+fn bombs_do_not_depend_on_cuts() {
+    let zeros = vec![0; 3 << 20];
+    for (codings, bomb) in [
+        ("gzip", encode("gzip", &zeros)),
+        ("zstd", encode("zstd", &zeros)),
+        ("br", BROTLI_BOMB.to_vec()),
+        ("gzip, zstd", encode("zstd", &encode("gzip", &zeros))),
+    ] {
+        let whole = decode(codings, &[&bomb]);
+        assert_eq!(whole.1, Err(DecodeError::Oversized), "{codings}");
+        for length in [1, 5, 64] {
+            let pieces: Vec<&[u8]> = bomb.chunks(length).collect();
+            assert!(whole == decode(codings, &pieces), "{codings} in {length}");
+        }
+    }
+}
+
+#[test]
+fn what_is_too_long_to_be_kept_does_not_depend_on_cuts() {
+    let noise: Vec<u8> = (0..60_000_u32)
+        .flat_map(|number| number.wrapping_mul(2_654_435_761).to_le_bytes())
+        .collect();
+    let encoded = encode("zstd", &noise);
+    assert!(encoded.len() > 100_000, "{}", encoded.len());
+    for at in [1_000, 66_000, 90_000, encoded.len() - 2] {
+        let mut bad = encoded.clone();
+        bad[at] ^= 0x5a;
+        let whole = decode("zstd", &[&bad]);
+        for length in [1, 1_000, 70_000] {
+            let pieces: Vec<&[u8]> = bad.chunks(length).collect();
+            assert!(whole == decode("zstd", &pieces), "at {at} in {length}");
+        }
+    }
 }
 
 #[test]
@@ -168,8 +212,9 @@ fn bombs_do_no_harm() {
             largest = largest.max(slice.len());
         });
         assert_eq!(result, Err(DecodeError::Oversized), "{codings}");
-        let plausible = Limits::default().decoded_ratio * bomb.len() as u64;
-        assert!(decoded <= RATIO_FREE_BYTES.max(plausible), "{codings}");
+        let coded = (bomb.len() as u64).next_multiple_of(PIECE_BYTES);
+        let plausible = RATIO_FREE_BYTES.max(Limits::default().decoded_ratio * coded);
+        assert!(decoded <= plausible + SLICE_BYTES as u64, "{codings}");
         assert!(largest <= 8 << 10, "it comes in slices: {codings}");
     }
 }
@@ -199,7 +244,63 @@ fn long_bodies_are_cut() {
     assert_eq!(result, Err(DecodeError::Oversized));
 }
 
+/// What is decoded of arbitrary bytes in these pieces, and how that ended.
+fn decode_with(limits: &Limits, codings: &str, pieces: &[&[u8]]) -> (Vec<u8>, Option<DecodeError>) {
+    let mut headers = HeaderMap::new();
+    headers.append(CONTENT_ENCODING, codings.parse().unwrap());
+    let mut decoder = ContentDecoder::of(&headers, limits).unwrap().unwrap();
+    let mut decoded = Vec::new();
+    for piece in pieces {
+        if let Err(error) = decoder.push(piece, &mut |slice| decoded.extend_from_slice(slice)) {
+            return (decoded, Some(error));
+        }
+    }
+    (decoded, None)
+}
+
+/// Bytes that compress to something: runs and noise.
+fn compressible() -> impl Strategy<Value = Vec<u8>> {
+    let run = (any::<u8>(), 0_usize..9_000).prop_map(|(byte, length)| vec![byte; length]);
+    let noise = prop::collection::vec(any::<u8>(), 0..1_500);
+    let text = (0_usize..60).prop_map(|times| b"{\"role\": \"user\"},".repeat(times));
+    let pieces = prop::collection::vec(prop_oneof![run, noise, text], 0..12);
+    pieces.prop_map(|pieces| pieces.concat())
+}
+
 proptest! {
+    #[test]
+    fn cuts_make_no_difference_to_faults_and_limits(
+        coding in prop::sample::select(vec!["gzip", "deflate", "raw", "zstd"]),
+        text in compressible(),
+        faults in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
+        decoded_bytes in prop_oneof![Just(32_u64 << 20), 0_u64..20_000],
+        lengths in prop::collection::vec(1_usize..700, 1..6),
+        tail in prop::collection::vec(any::<u8>(), 0..4),
+    ) {
+        let mut encoded = encode(coding, &text);
+        for (at, value) in faults {
+            let at = at.index(encoded.len());
+            encoded[at] ^= value;
+        }
+        encoded.extend(tail);
+        let coding = if coding == "raw" { "deflate" } else { coding };
+        let limits = Limits { decoded_bytes, ..Limits::default() };
+        let whole = decode_with(&limits, coding, &[&encoded]);
+        let single: Vec<&[u8]> = encoded.chunks(1).collect();
+        prop_assert_eq!(&decode_with(&limits, coding, &single), &whole);
+        let mut rest = &encoded[..];
+        let mut pieces = Vec::new();
+        for length in lengths.iter().cycle() {
+            let (piece, after) = rest.split_at(rest.len().min(*length));
+            pieces.push(piece);
+            rest = after;
+            if rest.is_empty() {
+                break;
+            }
+        }
+        prop_assert_eq!(&decode_with(&limits, coding, &pieces), &whole);
+    }
+
     #[test]
     fn arbitrary_bytes_do_no_harm(
         codings in prop::sample::select(vec!["gzip", "deflate", "br", "zstd", "zstd, br"]),

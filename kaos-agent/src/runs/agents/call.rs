@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::batch::is_batch;
 use super::destinations::{Destination, Destinations, name_by_host};
 use crate::capture::event::Endpoints;
 use crate::exchanges::exchange::{ConnectFailure, ExchangeId, Request};
@@ -138,6 +139,12 @@ impl Outgoing {
         }
     }
 
+    /// It calls several tools at once.
+    #[must_use]
+    pub fn is_batch(&self) -> bool {
+        self.mcp().is_some_and(is_batch)
+    }
+
     /// What it is for.
     #[must_use]
     pub fn kind(&self, settings: &AgentSettings, destinations: &mut Destinations) -> Kind {
@@ -196,7 +203,7 @@ fn is_completion(api: Api) -> bool {
     matches!(api, Api::OpenAiCompletions | Api::OllamaGenerate)
 }
 
-/// The tool that these messages call. Of a batch, which no revision since 2025-06 has, the first.
+/// The tool that these messages call. Of a batch the first.
 #[must_use]
 pub fn called_tool(mcp: &McpRequest) -> Option<&str> {
     let call = tool_calls(mcp).next()?;
@@ -205,8 +212,7 @@ pub fn called_tool(mcp: &McpRequest) -> Option<&str> {
 
 /// The calls of tools among these messages.
 pub fn tool_calls(mcp: &McpRequest) -> impl Iterator<Item = &McpMessage> {
-    let is_call = |message: &&McpMessage| message.method.as_deref() == Some("tools/call");
-    mcp.messages.iter().filter(is_call)
+    mcp.messages.iter().filter(|message| message.is_tool_call())
 }
 
 fn session_part(mcp: &McpRequest) -> SessionPart {

@@ -17,6 +17,7 @@
 //! Only calls of known cause belong to a run. Others are told by themselves.
 
 mod asked;
+mod batch;
 mod call;
 mod destinations;
 mod recognise;
@@ -31,6 +32,7 @@ use std::sync::Arc;
 use hashlink::LinkedHashMap;
 use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 
+use self::batch::{Batch, Batches, is_batch};
 pub use self::call::Outgoing;
 use self::call::{Kind, called_tool, is_chat};
 use self::destinations::{Destination, Destinations, name_by_host, tool_server};
@@ -68,6 +70,7 @@ pub struct Agents {
     calls: FxHashMap<ExchangeId, ExchangeId>,
     /// Uses of tools by agents for what is not known.
     alone: FxHashMap<ExchangeId, Tools>,
+    batches: Batches,
     /// Processes that showed themselves as agents.
     processes: FxHashSet<Pid>,
     destinations: Destinations,
@@ -101,7 +104,11 @@ impl Agents {
     #[cfg(test)]
     #[must_use]
     pub fn kept(&self) -> usize {
-        self.served.len() + self.calls.len() + self.alone.len() + self.answered.len()
+        self.served.len()
+            + self.calls.len()
+            + self.alone.len()
+            + self.batches.kept()
+            + self.answered.len()
     }
 
     /// A request is served, and what it asks for is known. Decides what it is.
@@ -128,6 +135,7 @@ impl Agents {
             Operation::A2a(a2a) if a2a.kind == A2aKind::Send => {
                 Work::Run(Box::new(Run::begin(id, &service, tracing)))
             }
+            Operation::Mcp(mcp) if is_batch(mcp) => return self.batches.served(id, &service),
             Operation::Mcp(mcp) => {
                 if let Some(tool) = called_tool(mcp) {
                     let part = ToolPart {
@@ -190,6 +198,14 @@ impl Agents {
                     self.pass_on(by, tracing);
                 }
             }
+            Work::Completion(_) if outgoing.is_batch() => {
+                let batch = Batch {
+                    service: Arc::clone(&served.service),
+                    in_agent: false,
+                };
+                let above = Above::Span(by.into());
+                self.batches.sent(&outgoing, batch, above, tracing);
+            }
             Work::Completion(upstream) => {
                 let is_model = matches!(kind, Kind::Model | Kind::OtherModel);
                 let part = if is_model {
@@ -225,6 +241,10 @@ impl Agents {
         }
         let service = Arc::clone(service);
         let in_agent = self.is_agent(&service, outgoing.call.actor.pid);
+        if outgoing.is_batch() {
+            let batch = Batch { service, in_agent };
+            return self.batches.sent(outgoing, batch, above, tracing);
+        }
         let kind = outgoing.kind(&service.agent, &mut self.destinations);
         if let (Kind::Tool { name }, true) = (&kind, in_agent) {
             return self.tool_alone(outgoing, name, &service, above, tracing);
@@ -244,6 +264,7 @@ impl Agents {
     ) {
         let id = exchange.request.id;
         if !has_meaning {
+            self.batches.forget(id);
             self.leave_to_sdk(id, tracing);
         }
         if let Some(served) = self.served.get(&id)
@@ -257,6 +278,7 @@ impl Agents {
     pub fn ended(&mut self, exchange: &Arc<Exchange>, now: Nanos, tracing: &mut Tracing<'_>) {
         let id = exchange.request.id;
         self.learn(exchange);
+        self.batches.ended(exchange, tracing);
         if let Some(served) = self.served.get_mut(&id) {
             if let Work::Run(run) = &mut served.work {
                 run.end(exchange, tracing);
@@ -289,6 +311,7 @@ impl Agents {
     /// An exchange is not known any more.
     pub fn forget(&mut self, id: ExchangeId, tracing: &mut Tracing<'_>) {
         self.calls.remove(&id);
+        self.batches.forget(id);
         if let Some(mut tools) = self.alone.remove(&id) {
             tools.finish(tracing);
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::asked::Asked;
 use super::call::{Kind, Outgoing};
 use super::destinations::{remote, tool_server};
-use super::tools::{FailedAttempt, ToolCall, Tools, tell_batched, tell_unreached};
+use super::tools::{FailedAttempt, ToolCall, Tools, tell_unreached, tell_uses};
 use super::tracing::Tracing;
 use crate::capture::event::Endpoints;
 use crate::exchanges::exchange::{ConnectFailure, Exchange, ExchangeId};
@@ -148,7 +148,8 @@ impl Run {
         let above = self.above(at);
         let mut step = self.step_at(at);
         let id_of = |tool: &str| step.as_mut()?.asked.tool_seen(tool);
-        tell_batched(exchange, &service, above, id_of, tracing);
+        // Of the first its request tells.
+        tell_uses(exchange, 1, &service, above, id_of, tracing);
     }
 
     /// A connection for one of its calls was not made.

@@ -179,10 +179,7 @@ impl Tools {
         let mut failed = None;
         match &tool.called {
             Some(called) if called.exchange == id => {
-                tool.verdict = match calls_of(exchange).next() {
-                    Some(first) => Verdict::of_call_in_batch(exchange, first),
-                    None => Verdict::of_tool_call(exchange),
-                };
+                tool.verdict = Verdict::of_tool_call(exchange);
             }
             Some(_) => {}
             None => {
@@ -331,23 +328,24 @@ pub fn tell_unreached(
     tell_whole(told, service, above, tracing);
 }
 
-/// Tells the calls of a batch behind the first, of which its request tells. `id_of` gives the
-/// model's id of a tool's call.
-pub fn tell_batched(
+/// Tells the calls of a batch as uses of tools, but for the first so many. `id_of` gives the model's
+/// id of a tool's call.
+pub fn tell_uses(
     exchange: &Exchange,
+    already_told: usize,
     service: &Arc<Service>,
     above: SpanKey,
     mut id_of: impl FnMut(&str) -> Option<String>,
     tracing: &mut Tracing<'_>,
 ) {
-    for call in calls_of(exchange).skip(1) {
+    for call in calls_of(exchange).skip(already_told) {
         let name = call.name.clone().unwrap_or_default();
         let told = Tool {
             call_id: id_of(&name),
             name,
             server: tool_server(&exchange.request, &service.agent),
             began: exchange.request.at,
-            ended: exchange.ended_at,
+            ended: exchange.answered_at(call),
             verdict: Verdict::of_call_in_batch(exchange, call),
         };
         tell_whole(told, service, above, tracing);

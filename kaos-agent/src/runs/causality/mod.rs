@@ -143,16 +143,18 @@ impl Causality {
         (self.habits.get(&place) == Some(&Habit::Serves(socket))).then_some(place)
     }
 
-    fn called(&mut self, request: &Request) {
-        let trail = self.contexts.trail(&request.actor);
-        if trail.is_empty() {
+    fn called(&mut self, id: ExchangeId, actor: &Actor, at: Nanos) {
+        let trail = self.contexts.trail(actor);
+        // One that was made since has the name of the one that called: of a connect, the end is seen
+        // later.
+        if trail.first().is_none_or(|step| step.born > at) {
             return;
         }
         self.counters.calls += 1;
         if self.calls.len() >= MOST_CALLS {
             self.calls.pop_front();
         }
-        self.calls.insert(request.id, trail);
+        self.calls.insert(id, trail);
     }
 
     /// A request is responded to by somebody: now it is known where it is served.
@@ -227,7 +229,7 @@ impl CauseSource for Causality {
         match event {
             ExchangeEvent::Started(request) => match request.role {
                 Role::Server => self.served(request),
-                Role::Client => self.called(request),
+                Role::Client => self.called(request.id, &request.actor, Nanos::MAX),
             },
             ExchangeEvent::Responding { id, actor, .. } => self.responded(*id, actor),
             ExchangeEvent::Ended(exchange) => self.ended(exchange.request.id, exchange.ended_at),
@@ -235,7 +237,10 @@ impl CauseSource for Causality {
                 self.contexts.forget(*pid);
                 self.processes.remove(pid);
             }
-            ExchangeEvent::Understood { .. } | ExchangeEvent::ConnectFailed(_) => {}
+            ExchangeEvent::ConnectFailed(failure) => {
+                self.called(failure.id, &failure.actor, failure.at);
+            }
+            ExchangeEvent::Understood { .. } => {}
         }
     }
 

@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use super::contexts::Contexts;
 use super::*;
-use crate::capture::event::{ContextChange, Label};
-use crate::exchanges::exchange::Outcome;
+use crate::capture::event::{ContextChange, Endpoints, Label};
+use crate::exchanges::exchange::{ConnectFailure, Outcome};
 use crate::runs::testing::RequestBuilder;
 
 const PID: Pid = 1;
@@ -104,6 +104,27 @@ impl Script {
         self.source
             .observe(&ExchangeEvent::Started(Arc::new(request.clone())));
         Call::of(&request)
+    }
+
+    /// A connect that began at `at` failed.
+    fn connect_failed(&mut self, by: Actor, at: Nanos) -> Call {
+        self.calls += 1;
+        let failure = ConnectFailure {
+            id: ExchangeId(1_000 + self.calls),
+            actor: by,
+            endpoints: Endpoints::Unknown,
+            at,
+            failed_at: self.step(),
+            errno: 111,
+        };
+        let call = Call {
+            id: failure.id,
+            actor: by,
+            at,
+            key: None,
+        };
+        self.source.observe(&ExchangeEvent::ConnectFailed(failure));
+        call
     }
 
     fn cause(&self, call: Call) -> Cause {
@@ -256,6 +277,26 @@ fn a_call_that_waits_keeps_its_place_when_the_address_is_used_again() {
     script.respond(2, context(31));
     assert_eq!(script.cause(call), Cause::NotYet);
     assert_eq!(script.cause_of_call(context(31)), known(2));
+}
+
+#[test]
+fn a_connect_that_failed_belongs_to_who_connected() {
+    let mut script = Script::default();
+    for id in [1, 2] {
+        script.copy(10 + id, MAIN);
+        script.receive(id, context(10 + id));
+        script.copy(20 + id, 10 + id);
+    }
+    for id in [2, 1] {
+        let began = script.step();
+        let call = script.connect_failed(context(20 + id), began);
+        assert_eq!(script.cause(call), known(id));
+    }
+    // What has its name now is another one.
+    let began = script.step();
+    script.copy(22, 11);
+    let call = script.connect_failed(context(22), began);
+    assert_eq!(script.cause(call), Cause::Unknown);
 }
 
 #[test]

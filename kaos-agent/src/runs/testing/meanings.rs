@@ -6,13 +6,13 @@
 //! |---|---|
 //! | `chat,model=M,messages=N,tools,results=ID+ID!,role=R,stream` | a chat; `!` marks results that are errors |
 //! | `embed,model=M` | embeddings |
-//! | `mcp,METHOD,tool=X,session=S` | a message to an MCP server; `stream` and `delete` are its GET and DELETE; `and=Y#ID` calls another tool in the same batch |
+//! | `mcp,METHOD,tool=X,session=S` | a message to an MCP server; `stream` and `delete` are its GET and DELETE; `tool=X#ID,and=Y#ID` calls two tools in a batch |
 //! | `send` | work for an agent (A2A) |
 //! | `card` | the card of an agent |
 //!
 //! Options of `end`: `status=N`, `is=exit|gone|reset` (else complete), `asks=X#ID+Y`, `fenced=X`,
 //! `delegates=Y`, `error=TYPE`, `notice=failed|delegation|steps`, `session=S`, `tool_error`,
-//! `rpc_error=CODE`, `fails=ID` (of a call in a batch), `state=S`, `cut` (a stream without its end).
+//! `rpc_error=CODE`, `fails=ID` (of a call in a batch), `answers=ID+ID` (only these calls), `state=S`, `cut` (a stream without its end).
 
 use std::sync::Arc;
 
@@ -95,7 +95,11 @@ fn mcp_request(parts: &[&str]) -> McpRequest {
             None if *part == "stream" => request.kind = McpKind::Stream,
             None if *part == "delete" => request.kind = McpKind::End,
             None => message.method = Some((*part).to_owned()),
-            Some(("tool", tool)) => message.name = Some(tool.to_owned()),
+            Some(("tool", tool)) => {
+                let (name, id) = tool.split_once('#').unzip();
+                message.name = Some(name.unwrap_or(tool).to_owned());
+                message.id = id.map(str::to_owned);
+            }
             Some(("session", session)) => request.session_id = Some(session.to_owned()),
             Some(("and", tool)) => {
                 let (name, id) = tool.split_once('#').expect("a tool with an id");
@@ -141,6 +145,7 @@ pub fn ended(
         is_tool_error: false,
         needs_input: false,
     };
+    let mut answers_all = true;
     for option in options {
         match option.split_once('=').unwrap_or((option, "")) {
             ("status", status) => {
@@ -193,6 +198,13 @@ pub fn ended(
                 is_tool_error: true,
                 ..result.clone()
             }),
+            ("answers", ids) => {
+                answers_all = false;
+                mcp.results.extend(ids.split('+').map(|id| McpResult {
+                    id: Some(id.to_owned()),
+                    ..result.clone()
+                }));
+            }
             ("rpc_error", code) => {
                 let error = RpcError {
                     code: code.parse().expect("a code"),
@@ -206,7 +218,9 @@ pub fn ended(
             _ => panic!("no such option: {option}"),
         }
     }
-    mcp.results.push(result);
+    if answers_all {
+        mcp.results.push(result);
+    }
     if exchange.response.is_some() {
         exchange.reply = match exchange.operation.as_deref() {
             Some(Operation::Model(_)) => Some(Reply::Model(Box::new(model))),

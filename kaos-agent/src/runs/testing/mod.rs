@@ -3,6 +3,7 @@
 pub mod late;
 pub mod meanings;
 pub mod script;
+mod spelled;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -28,8 +28,8 @@
 //! `name trace:parent`, where the trace has the name in the header or `#name` of the exchange that
 //! began it, the parent that of the span, or `-`; then ` remote` if the parent is in another
 //! process, ` off` if the span is not exported, ` +Ns` the clock, ` {…}` the tracestate, ` […]` what
-//! an exchange is beyond HTTP. Spans of runs are `loop`, `step1` and `tool.X`, with what became of
-//! them, and of steps and tools from when to when, in milliseconds.
+//! an exchange is beyond HTTP. Spans of runs are `loop`, `step1` and `tool.X`, and those of batches
+//! `call.X`, with what became of them, and but for the first from when to when, in milliseconds.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -37,6 +37,7 @@ use std::sync::Arc;
 use opentelemetry::{SpanId, TraceId};
 use regex::Regex;
 
+use super::spelled::{became, part};
 use super::{MILLISECOND, RequestBuilder, meanings, service};
 use crate::capture::event::Pid;
 use crate::exchanges::exchange::{Actor, ConnectFailure, ExchangeEvent, ExchangeId, Request};
@@ -47,17 +48,15 @@ use crate::identity::service::{BesideSdk, Sampler, Service};
 use crate::runs::cause::{CauseSource, OneInFlight};
 use crate::runs::counters::RunCounters;
 use crate::runs::ids::Ids;
-use crate::runs::part::Part;
 use crate::runs::span::{FinishedSpan, Subject};
 use crate::runs::traces::REMEMBERED_FOR;
-use crate::runs::verdict::Verdict;
 use crate::runs::{Limits, Runs};
 use crate::time::{Nanos, WallOffset};
 
 const SEED: u64 = 42;
 const SECOND: i64 = 1_000_000_000;
 /// When scripts begin, in milliseconds.
-const START: Nanos = 1_000;
+pub(super) const START: Nanos = 1_000;
 
 /// What a script came to.
 pub struct Outcome {
@@ -108,6 +107,10 @@ pub fn run_with<S: CauseSource>(script: &str, limits: Limits, source: S) -> Outc
             Subject::Loop(_) => "loop".to_owned(),
             Subject::Step(step) => format!("step{}", step.number),
             Subject::Tool(tool) => format!("tool.{}", tool.name),
+            Subject::BatchedCall(call) => {
+                let name = call.message().and_then(|(_, call)| call.name.as_deref());
+                format!("call.{}", name.unwrap_or_default())
+            }
         };
         let id = span.context.span_id().to_bytes();
         stage.span_names.insert(id, name);
@@ -402,66 +405,6 @@ fn mcp_call(traceparent: String) -> Operation {
         protocol_version: None,
         messages: vec![message],
     }))
-}
-
-/// What an exchange is beyond HTTP.
-fn part(part: &Part) -> String {
-    let id = |id: &Option<String>| id.as_ref().map_or(String::new(), |id| format!("#{id}"));
-    let at = |server: &Option<String>| {
-        let server = server.as_ref();
-        server.map_or(String::new(), |server| format!("@{server}"))
-    };
-    match part {
-        Part::Http => String::new(),
-        Part::Model(part) => {
-            let name = if part.in_agent { "inference" } else { "model" };
-            match part.resends {
-                0 => format!(" [{name}]"),
-                resends => format!(" [{name} again {resends}]"),
-            }
-        }
-        Part::ToolCall(part) if part.in_agent => {
-            let (id, server) = (id(&part.call_id), at(&part.server));
-            format!(" [mcp.tool.{}{id}{server}]", part.tool)
-        }
-        Part::ToolCall(part) => format!(" [tools/call {}]", part.tool),
-        Part::Delegation { target } => format!(" [delegate.{target}]"),
-    }
-}
-
-/// What became of a span that is no exchange, and when, in milliseconds since the script began.
-fn became(subject: &Subject) -> String {
-    let verdict = |verdict: &Verdict| match verdict {
-        Verdict::Succeeded => "ok".to_owned(),
-        Verdict::Open => "open".to_owned(),
-        Verdict::Failed { error_type, .. } => error_type.clone().into_owned(),
-    };
-    let times = |began: Nanos, ended: Nanos| {
-        let since = |at: Nanos| (at / MILLISECOND).saturating_sub(START);
-        format!("{}-{}", since(began), since(ended))
-    };
-    match subject {
-        Subject::Exchange(_) | Subject::ConnectFailure(_) => String::new(),
-        Subject::Loop(run) => format!(" {}", verdict(&run.verdict)),
-        Subject::Step(step) => {
-            let mut text = format!(
-                " {} {}",
-                verdict(&step.verdict),
-                times(step.began, step.ended)
-            );
-            for tool in &step.local_tools {
-                let error = if tool.is_error { "!" } else { "" };
-                text += &format!(" local={}{error}", tool.name);
-            }
-            text
-        }
-        Subject::Tool(tool) => {
-            let id = tool.call_id.as_ref();
-            let id = id.map_or(String::new(), |id| format!(" #{id}"));
-            let times = times(tool.began, tool.ended);
-            format!("{id} {} {times}", verdict(&tool.verdict))
-        }
-    }
 }
 
 fn set(service: &mut Service, setting: &str) {

@@ -2,6 +2,7 @@
 
 mod agents;
 mod any_input;
+mod batches;
 mod beside;
 mod parents;
 mod sessions;

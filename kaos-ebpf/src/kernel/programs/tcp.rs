@@ -6,6 +6,7 @@ use kaos_ebpf::record::Change;
 
 use crate::kernel::connections::{
     CLOSE_TOLD, Connection, FAILURE_TOLD, MUTED, cookie, enter, find, known_cookie, refresh, tell,
+    tell_connecting,
 };
 use crate::kernel::maps::{CONNECTIONS, PORTS};
 use crate::kernel::processes::{current, is_captured, pointer, select_by_deed};
@@ -81,7 +82,7 @@ fn try_connect(socket: u64) -> Option<()> {
         return None;
     }
     let connection = enter(socket, cookie(socket), task.pid)?;
-    tell(connection, Change::Connecting, 0);
+    tell_connecting(connection, task);
     Some(())
 }
 

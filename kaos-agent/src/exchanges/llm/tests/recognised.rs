@@ -97,7 +97,9 @@ fn other_methods_and_content_types() {
         ("POST", "application/json", true),
         // As curl sends where it is not told otherwise.
         ("POST", "application/x-www-form-urlencoded", true),
-        ("POST", "image/png", false),
+        // Its body decides.
+        ("POST", "text/plain", true),
+        ("POST", "application/octet-stream", true),
         ("PUT", "application/json", false),
     ] {
         let length = body.len();
@@ -110,6 +112,41 @@ fn other_methods_and_content_types() {
             is_call,
             "{method} {content_type}"
         );
+    }
+}
+
+#[test]
+fn answers_of_any_content_type() {
+    let whole = r#"{"id":"1","choices":[{"message":{"content":"x"},"finish_reason":"stop"}]}"#;
+    let stream = "data: {\"id\":\"1\",\"choices\":[{\"delta\":{\"content\":\"x\"},\
+                  \"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
+    for content_type in ["text/plain", JSON, EVENTS, "", "binary/octet-stream"] {
+        for (body, count) in [(whole, None), (stream, Some(2))] {
+            let wire = wire(CHAT, r#"{"messages":[]}"#, 200, content_type, &[body]);
+            let exchange = exchange(&wire.events);
+            let events = exchange.response.as_ref().and_then(|it| it.events);
+            assert_eq!(events.map(|it| it.count), count, "{content_type:?} {body}");
+            let reply = reply_of(exchange);
+            assert_eq!(reply.id, some("1"), "{content_type:?} {body}");
+            assert_eq!(reply.finish_reasons, ["stop"], "{content_type:?} {body}");
+            assert!(reply.is_ended, "{content_type:?} {body}");
+        }
+    }
+    let lines = "{\"message\":{\"content\":\"x\"},\"done\":false}\n\
+                 {\"message\":{\"content\":\"y\"},\"done\":true,\"eval_count\":2}\n";
+    for content_type in ["text/plain", JSON, "application/x-ndjson", ""] {
+        let reply = answered("/api/chat", 200, content_type, &[lines]);
+        assert_eq!((reply.content_pieces, reply.usage.output), (2, Some(2)));
+        assert!(reply.is_ended, "{content_type:?}");
+    }
+}
+
+#[test]
+fn what_looks_like_nothing_means_nothing() {
+    for body in ["hello", "<html>", "date: x"] {
+        let wire = wire(CHAT, r#"{"messages":[]}"#, 200, "text/plain", &[body]);
+        let reply = reply_of(exchange(&wire.events));
+        assert_eq!((reply.id, reply.content_pieces), (None, 0), "{body}");
     }
 }
 

@@ -29,6 +29,12 @@ fn agent(responses: usize, script: &str) -> Vec<String> {
     outcome(responses, script).lines
 }
 
+fn assert_has(lines: &[String], expected: &[&str]) {
+    for line in expected {
+        assert!(lines.contains(&(*line).to_owned()), "{line}: {lines:#?}");
+    }
+}
+
 #[test]
 fn all_at_the_response() {
     let script = format!(
@@ -81,14 +87,15 @@ fn a_tool_that_is_known_after_the_run_stands_in_its_step() {
          call d P h=T/a op=chat,messages=3; end d; respond s; end s; respond r; end r; wait 200"
     );
     let lines = agent(2, &script);
-    for line in [
-        "t T:tool.add [mcp.tool.add#1]",
-        "tool.add T:step1 #1 ok 6-7",
-        "step1 T:loop ok 4-8",
-        "step2 T:loop ok 8-11",
-    ] {
-        assert!(lines.contains(&line.to_owned()), "{line}: {lines:#?}");
-    }
+    assert_has(
+        &lines,
+        &[
+            "t T:tool.add [mcp.tool.add#1]",
+            "tool.add T:step1 #1 ok 6-7",
+            "step1 T:loop ok 4-8",
+            "step2 T:loop ok 8-11",
+        ],
+    );
 }
 
 #[test]
@@ -98,17 +105,18 @@ fn all_of_a_run_that_is_known_after_it() {
          respond s; end s; respond r; end r; wait 10000"
     );
     let lines = agent(2, &script);
-    for line in [
-        "loop T:a remote ok",
-        "c T:step1 [inference]",
-        "t T:tool.add [mcp.tool.add#1]",
-        "d T:step2 [inference]",
-        "step1 T:loop ok 4-8",
-        "tool.add T:step1 #1 ok 6-7",
-        "step2 T:loop ok 8-11",
-    ] {
-        assert!(lines.contains(&line.to_owned()), "{line}: {lines:#?}");
-    }
+    assert_has(
+        &lines,
+        &[
+            "loop T:a remote ok",
+            "c T:step1 [inference]",
+            "t T:tool.add [mcp.tool.add#1]",
+            "d T:step2 [inference]",
+            "step1 T:loop ok 4-8",
+            "tool.add T:step1 #1 ok 6-7",
+            "step2 T:loop ok 8-11",
+        ],
+    );
 }
 
 #[test]
@@ -119,15 +127,16 @@ fn a_call_of_the_model_that_is_known_after_the_next_belongs_to_the_step_of_its_t
          call d P op=chat,messages=2; end d; call e P h=T/a op=chat,messages=3; end e; \
          respond s; end s; respond r; end r; wait 200",
     );
-    for line in [
-        "c T:step1 [inference]",
-        "d T:step1 [inference]",
-        "e T:step2 [inference]",
-        "step1 T:loop ok 4-8",
-        "step2 T:loop ok 8-11",
-    ] {
-        assert!(lines.contains(&line.to_owned()), "{line}: {lines:#?}");
-    }
+    assert_has(
+        &lines,
+        &[
+            "c T:step1 [inference]",
+            "d T:step1 [inference]",
+            "e T:step2 [inference]",
+            "step1 T:loop ok 4-8",
+            "step2 T:loop ok 8-11",
+        ],
+    );
 }
 
 #[test]
@@ -214,13 +223,14 @@ fn what_several_came_with_belongs_to_the_one_that_is_known() {
          call c P op=chat; end c asks=add#1; call t P h=T/a op=mcp,tools/call,tool=add; end t; \
          respond r; end r; end s; wait 200",
     );
-    for line in [
-        "c T:step1 [inference]",
-        "t T:tool.add [mcp.tool.add#1]",
-        "tool.add T:step1 #1 ok 6-7",
-    ] {
-        assert!(lines.contains(&line.to_owned()), "{line}: {lines:#?}");
-    }
+    assert_has(
+        &lines,
+        &[
+            "c T:step1 [inference]",
+            "t T:tool.add [mcp.tool.add#1]",
+            "tool.add T:step1 #1 ok 6-7",
+        ],
+    );
 }
 
 #[test]

@@ -1,0 +1,4 @@
+//! Of stage 1: what it tells.
+
+#[path = "../../src/capture/event.rs"]
+pub mod event;

@@ -1,0 +1,4 @@
+//! What stages count.
+
+#[path = "../../src/health/counters.rs"]
+pub mod counters;
