@@ -36,17 +36,27 @@ impl Collector for Published {
         for (name, value) in published.levels.entries() {
             gauge(&mut encoder, name, "Now", *value as f64)?;
         }
-        if let Some(watch) = self.0.watch() {
-            let connected = f64::from(u8::from(watch.is_connected()));
+        let watches = self.0.watches();
+        if let Some(pods) = &watches.pods {
+            let connected = f64::from(u8::from(pods.is_connected()));
             let what = "1 while the API server answers";
             gauge(&mut encoder, "kubernetes.connected", what, connected)?;
-            let pods = watch.pods() as f64;
+            let known = pods.objects() as f64;
+            let what = "Pods that are observed";
+            gauge(&mut encoder, "kubernetes.pods", what, known)?;
+        }
+        if let Some(services) = &watches.services {
+            let connected = f64::from(u8::from(services.is_connected()));
+            let what = "1 while the API server tells of Services";
             gauge(
                 &mut encoder,
-                "kubernetes.pods",
-                "Pods that are observed",
-                pods,
+                "kubernetes.services_connected",
+                what,
+                connected,
             )?;
+            let known = services.objects() as f64;
+            let what = "Services whose addresses are known";
+            gauge(&mut encoder, "kubernetes.services", what, known)?;
         }
         process(&mut encoder)
     }
@@ -105,6 +115,7 @@ fn metric_name(name: &str) -> String {
 mod tests {
     use super::*;
     use crate::health::counters::Counters;
+    use crate::kubernetes::Watches;
 
     struct Stage;
 
@@ -120,7 +131,11 @@ mod tests {
 
     #[test]
     fn what_is_counted_and_what_there_is() {
-        let status = Arc::new(Status::new(1, Some(Arc::default())));
+        let watches = Watches {
+            pods: Some(Arc::default()),
+            services: Some(Arc::default()),
+        };
+        let status = Arc::new(Status::new(1, watches));
         status.round_ended(2, &[&Stage]);
         let text = text(&status).expect("it is written to a string");
         let lines: Vec<_> = text
@@ -130,11 +145,15 @@ mod tests {
         assert_eq!(
             lines,
             [
+                "kaos_agent_kubernetes_service_watch_errors_total 0",
+                "kaos_agent_kubernetes_services_refused_total 0",
                 "kaos_agent_kubernetes_watch_errors_total 0",
                 "kaos_agent_streams_gaps_total 2",
                 "kaos_agent_streams_connections 3.0",
                 "kaos_agent_kubernetes_connected 0.0",
                 "kaos_agent_kubernetes_pods 0.0",
+                "kaos_agent_kubernetes_services_connected 0.0",
+                "kaos_agent_kubernetes_services 0.0",
             ]
         );
         assert!(text.contains("\nkaos_agent_process_resident_memory_bytes "));

@@ -1,11 +1,13 @@
 //! What this stage hands on: a finished exchange with its place in a trace.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use opentelemetry::SpanId;
 use opentelemetry::trace::SpanContext;
 
-use crate::exchanges::exchange::{ConnectFailure, Exchange};
+use crate::capture::event::PeerInfo;
+use crate::exchanges::exchange::{ConnectFailure, Exchange, Role};
 use crate::identity::service::Service;
 use crate::runs::part::Part;
 use crate::runs::verdict::Verdict;
@@ -28,6 +30,22 @@ pub struct FinishedSpan {
     pub part: Part,
     /// What it tells.
     pub subject: Subject,
+    /// Who has the address that was called, where that is known. This stage does not ask.
+    pub peer: Option<Arc<PeerInfo>>,
+}
+
+impl FinishedSpan {
+    /// The address that was called.
+    #[must_use]
+    pub fn called_address(&self) -> Option<IpAddr> {
+        match &self.subject {
+            Subject::Exchange(exchange) if exchange.request.role == Role::Client => {
+                exchange.request.endpoints.remote_ip()
+            }
+            Subject::ConnectFailure(failure) => failure.endpoints.remote_ip(),
+            Subject::Exchange(_) | Subject::Loop(_) | Subject::Step(_) | Subject::Tool(_) => None,
+        }
+    }
 }
 
 /// The parent of a span, in the same trace.

@@ -34,6 +34,7 @@ fn finished(subject: Subject) -> FinishedSpan {
         exported: true,
         part: Part::Http,
         subject,
+        peer: None,
     }
 }
 

@@ -5,7 +5,10 @@ pub const MAGIC: [u8; 8] = *b"KAOSREC\n";
 
 /// Version of the format, which includes the shape of [`Event`](crate::capture::event::Event):
 /// counts up with every change of either.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
+
+/// The oldest that can be read: what came since are further kinds of events.
+pub const OLDEST_VERSION: u16 = 2;
 
 /// A block is closed when it holds this much, uncompressed: large enough to compress well, small
 /// enough to be lost.

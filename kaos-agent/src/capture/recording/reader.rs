@@ -6,7 +6,9 @@ use std::path::Path;
 
 use bytes::Bytes;
 
-use super::format::{BLOCK_MAX_BYTES, BlockHeader, MAGIC, PAYLOAD_SIZE_BYTES, VERSION, checksum};
+use super::format::{
+    BLOCK_MAX_BYTES, BlockHeader, MAGIC, OLDEST_VERSION, PAYLOAD_SIZE_BYTES, VERSION, checksum,
+};
 use crate::capture::event::Event;
 
 /// Why a recording cannot be read (on). Events that were yielded before are good.
@@ -233,7 +235,7 @@ fn read_file_header(input: &mut impl Read) -> Result<(), RecordingError> {
     if checksum(&[&header, &agent]) != u32::from_le_bytes(stated_checksum) {
         return Err(RecordingError::DamagedHeader);
     }
-    if found != VERSION {
+    if !(OLDEST_VERSION..=VERSION).contains(&found) {
         let agent = agent.escape_ascii().to_string();
         return Err(RecordingError::Version { found, agent });
     }
