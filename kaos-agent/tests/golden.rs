@@ -139,9 +139,10 @@ fn calls_are_told_with_who_has_their_address_and_nothing_else_changes() {
     });
     let mut named = 0;
     for recording in recordings() {
-        let events = recording.events();
+        let mut events = recording.events();
         let plain = replay(&events);
-        let mut told = replay(&[&[peer.clone()], &events[..]].concat());
+        events.insert(0, peer.clone());
+        let mut told = replay(&events);
         for signal in &mut told {
             let Signal::Span { span, .. } = signal else {
                 continue;
