@@ -9,6 +9,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
+use super::heap;
 use super::status::Status;
 
 /// All metrics of the agent about itself: what its stages counted (`kaos_agent_STAGE_WHAT_total`),
@@ -82,7 +83,18 @@ fn process(encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         "process.resident_memory_bytes",
         "Resident memory",
         resident,
-    )
+    )?;
+    heap(encoder)
+}
+
+fn heap(encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let Some(heap) = heap::look() else {
+        return Ok(());
+    };
+    let what = "Memory that is allocated";
+    gauge(encoder, "process.heap_used_bytes", what, heap.used as f64)?;
+    let what = "Memory that was freed and is kept by the allocator";
+    gauge(encoder, "process.heap_free_bytes", what, heap.free as f64)
 }
 
 fn counter(encoder: &mut DescriptorEncoder<'_>, name: &str, value: u64) -> fmt::Result {
@@ -156,7 +168,9 @@ mod tests {
                 "kaos_agent_kubernetes_services 0.0",
             ]
         );
-        assert!(text.contains("\nkaos_agent_process_resident_memory_bytes "));
+        for name in ["resident_memory", "heap_used", "heap_free"] {
+            assert!(text.contains(&format!("\nkaos_agent_process_{name}_bytes ")));
+        }
         assert!(text.ends_with("# EOF\n"));
     }
 }

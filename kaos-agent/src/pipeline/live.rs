@@ -224,6 +224,7 @@ fn work(
         if let Some(reloaded) = locked(&wishes.reloaded).take() {
             memory.set_limit(reloaded.memory_limit);
         }
+        memory.tidy(monotonic());
         if let Some(pressure) = memory.look(monotonic()) {
             consumer.relieve(pressure, monotonic());
         }
