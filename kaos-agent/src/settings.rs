@@ -86,6 +86,8 @@ pub struct PodSelection {
     pub node_name: String,
     /// Containers that prepare a pod, too.
     pub init_containers: bool,
+    /// The cluster's Services are watched, so that calls to them can be told by their names.
+    pub resolve_services: bool,
 }
 
 /// How the kernel side is set up.

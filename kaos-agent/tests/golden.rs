@@ -7,13 +7,15 @@
 mod recordings;
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
 
-use kaos_agent::capture::event::{Data, Event};
+use kaos_agent::capture::event::{Data, Event, PeerEvent, PeerInfo};
 use kaos_agent::export::tree::{Details, Style, TreeSpan, render};
 use kaos_agent::identity::identities::AgentDefaults;
 use kaos_agent::pipeline::{StageSettings, Stages};
 use kaos_agent::settings::{BesideSdkSettings, HttpSpans, Output, OutputSettings};
 use kaos_agent::telemetry::Signal;
+use opentelemetry::trace::SpanKind;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use recordings::recordings;
@@ -111,6 +113,57 @@ fn the_same_recording_gives_the_same_signals() {
             format!("{:?}", replay(&events))
         );
     }
+}
+
+/// Attributes that name who has the address that was called.
+const PEER: [&str; 4] = [
+    "k8s.service.name",
+    "peer.service",
+    "service.peer.name",
+    "service.peer.namespace",
+];
+
+#[test]
+fn calls_are_told_with_who_has_their_address_and_nothing_else_changes() {
+    // Where everything was when it was recorded.
+    let address: IpAddr = Ipv4Addr::LOCALHOST.into();
+    let peer = Event::Peer(PeerEvent {
+        at: 0,
+        uid: "u".to_owned(),
+        peer: Some(Box::new(PeerInfo {
+            addresses: vec![address],
+            service_name: "named".to_owned(),
+            namespace: "team".to_owned(),
+            cluster_service: Some("service".to_owned()),
+        })),
+    });
+    let mut named = 0;
+    for recording in recordings() {
+        let mut events = recording.events();
+        let plain = replay(&events);
+        events.insert(0, peer.clone());
+        let mut told = replay(&events);
+        for signal in &mut told {
+            let Signal::Span { span, .. } = signal else {
+                continue;
+            };
+            let value = |name: &str| {
+                let mut found = span.attributes.iter();
+                let found = found.find(|it| it.key.as_str() == name);
+                found.map(|it| it.value.to_string())
+            };
+            let is_called = span.span_kind == SpanKind::Client
+                && value("network.peer.address") == Some(address.to_string());
+            let expected =
+                ["service", "named", "named", "team"].map(|it| is_called.then(|| it.to_owned()));
+            assert_eq!(PEER.map(value), expected, "{}", span.name);
+            named += usize::from(is_called);
+            span.attributes
+                .retain(|it| !PEER.contains(&it.key.as_str()));
+        }
+        assert_eq!(text(&told), text(&plain), "{}", recording.name());
+    }
+    assert!(named > 100, "{named} calls were named");
 }
 
 #[test]

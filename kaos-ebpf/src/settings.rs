@@ -25,8 +25,9 @@ pub struct Settings {
     pub match_cgroups: u32,
     /// 1: the map of ports is not empty.
     pub match_ports: u32,
-    /// Zero: makes the size a multiple of the alignment.
-    pub padding: u32,
+    /// Inode number of the agent's pid namespace: processes are named by their numbers in it. 0 for the
+    /// initial one.
+    pub pid_namespace: u32,
 }
 
 /// Where saved registers hold the arguments of a syscall or of a function and its result, and how a
@@ -66,7 +67,8 @@ macro_rules! offsets {
         }
 
         impl Offsets {
-            /// What to look for in BTF: structure, path of members, and where the offset goes.
+    /// What to look for in BTF: structure, path of members (none: the structure's size), and
+            /// where the offset goes.
             pub const FIELDS: &'static [(&'static str, &'static str, fn(&mut Offsets) -> &mut u32)] =
                 &[$(($structure, $path, |offsets| &mut offsets.$name),)*];
         }
@@ -120,6 +122,22 @@ offsets! {
     unix_peer = "unix_sock" "peer",
     /// Process of a thread.
     task_tgid = "task_struct" "tgid",
+    /// First thread of a process.
+    task_leader = "task_struct" "group_leader",
+    /// Numbers of a thread, one for each pid namespace that it is in.
+    task_numbers = "task_struct" "thread_pid",
+    /// How deep the innermost of them is; the initial one is 0.
+    numbers_level = "pid" "level",
+    /// The numbers, from the initial namespace inwards.
+    numbers_list = "pid" "numbers",
+    /// One of them.
+    number_value = "upid" "nr",
+    /// Its namespace.
+    number_namespace = "upid" "ns",
+    /// How far they are apart.
+    number_bytes = "upid" "",
+    /// Inode number of a pid namespace.
+    pid_namespace_inode = "pid_namespace" "ns.inum",
     /// What the threads of a process share.
     task_signal = "task_struct" "signal",
     /// Memory of a process.

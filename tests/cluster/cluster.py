@@ -1,4 +1,4 @@
-"""The cluster that start.sh started, and the node agent in it: what the tests here share."""
+"""The cluster that start.sh or kind/start.sh started, and the node agent in it: what the tests here share."""
 
 import ctypes
 import json
@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+# What starts and stops the cluster, and runs something in it.
+SCRIPTS = HERE / "kind" if os.environ.get("KAOS_CLUSTER") == "kind" else HERE
 # Namespace of the chart.
 SYSTEM = "kaos-system"
 # Seconds; long, since other work may keep both cores busy.
@@ -16,7 +18,7 @@ PATIENCE = 300
 
 def run(*command, check=True, text=None):
     """Runs a command inside the cluster's network and returns its output."""
-    line = [str(HERE / "in.sh"), *command]
+    line = [str(SCRIPTS / "in.sh"), *command]
     done = subprocess.run(line, input=text, capture_output=True, text=True)
     if check and done.returncode != 0:
         raise SystemExit(f"e2e: {' '.join(command)} failed:\n{done.stdout}{done.stderr}")

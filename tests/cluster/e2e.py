@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The chart on a real single-node Kubernetes: e2e.py IMAGE.tar...
 
-Starts the cluster (start.sh), imports the images, installs the chart, applies KAOS's resources, asks an agent, and
+Starts the cluster (start.sh, or kind/start.sh where KAOS_CLUSTER is kind), imports the images, installs the chart, applies KAOS's resources, asks an agent, and
 compares what an OTLP receiver in the cluster got with what the API server knows of the pods. Then pods are rolled,
 relabelled and deleted, a crowd of them comes and goes (crowd.py), and the chart is upgraded and uninstalled.
 `cargo xtask e2e` calls it.
@@ -17,8 +17,8 @@ from collections import Counter
 from pathlib import Path
 
 import crowd
-from cluster import (HERE, PATIENCE, SYSTEM, agent_pid, eventually, kernel_objects, kubectl, left_over, pods, run, say,
-                     spans, traces, wait_for_rollouts)
+from cluster import (HERE, PATIENCE, SCRIPTS, SYSTEM, agent_metrics, agent_pid, eventually, kernel_objects, kubectl,
+                     left_over, pods, run, say, spans, traces, wait_for_rollouts)
 
 CHART = HERE.parent.parent / "charts/kaos"
 RELEASE = "kaos"
@@ -57,6 +57,17 @@ WITHOUT_HTTP = Counter({
     # Served, and asked of the provider.
     ("models", "chat scripted"): 10,
 })
+# What is told of whom a call reached.
+PEER = ("service.peer.name", "peer.service", "service.peer.namespace", "k8s.service.name")
+# Callers, and the Services that they call for `delegation`.
+CALLED = {
+    ("supervisor", "modelapi-models"),
+    ("supervisor", "mcpserver-tools"),
+    ("supervisor", "agent-worker"),
+    ("worker", "modelapi-models"),
+    ("worker", "mcpserver-tools"),
+    ("models", "model"),
+}
 # Exactly the chart's, as bits of /proc/PID/status (linux/capability.h).
 CAPABILITIES = {"DAC_READ_SEARCH": 2, "SYS_PTRACE": 19, "PERFMON": 38, "BPF": 39, "CHECKPOINT_RESTORE": 40}
 
@@ -167,6 +178,23 @@ def check_resources(trace):
             assert found == expected, f"{name}: {found} is not {expected}"
 
 
+def check_peers(trace):
+    """Calls say whom they reached: Services by their names, whatever the address looks like."""
+    services = json.loads(kubectl("get", "services", "--all-namespaces", "-o", "json"))["items"]
+    by_address = {it["spec"]["clusterIP"]: it["metadata"] for it in services}
+    reached = set()
+    for span in trace:
+        told = [span["attributes"].get(key) for key in PEER]
+        metadata = by_address.get(span["attributes"].get("network.peer.address"))
+        if span["kind"] != "SPAN_KIND_CLIENT" or metadata is None:
+            assert told == [None] * len(PEER), span
+            continue
+        name = metadata.get("labels", {}).get("kaos.tools/resource", metadata["name"])
+        assert told == [name, name, metadata["namespace"], metadata["name"]], span
+        reached.add((span["resource"]["service.name"], metadata["name"]))
+    return reached
+
+
 def check_capabilities(pid):
     status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line)
     expected = sum(1 << bit for bit in CAPABILITIES.values())
@@ -197,11 +225,15 @@ def first_requests():
     told = Counter((span["resource"]["service.name"], span["name"]) for span in trace)
     assert told == WITHOUT_HTTP, f"missing: {WITHOUT_HTTP - told}, not expected: {told - WITHOUT_HTTP}"
     check_resources(trace)
+    reached = check_peers(trace)
+    assert reached == CALLED, reached
+    say(f"calls name the {len({service for _, service in reached})} Services that they reached")
 
     kubectl("apply", "-f", "-", text=team)
     wait_for_rollouts("team", SERVICES)
     trace = ask_until_whole(set(SERVICES.values()), "all is done")
     check_resources(trace)
+    assert check_peers(trace) == CALLED
     # The kubelet's probes are the first requests of a pod. LiteLLM's are not excluded by its settings.
     pod = pod_of("models")["metadata"]["name"]
     served = [span for span in spans()
@@ -245,12 +277,12 @@ def without_api_server():
 
     assert readyz() == "ok", readyz()
     _, before = newest(set(SERVICES.values()))
-    run(str(HERE / "cp.sh"), "kill-apiserver")
+    run(str(SCRIPTS / "cp.sh"), "kill-apiserver")
     try:
         eventually("/readyz tells of it", lambda: "the API server does not answer" in readyz())
         assert ask(delegation("alone"), service) == "alone"
     finally:
-        run(str(HERE / "cp.sh"), "start-apiserver")
+        run(str(SCRIPTS / "cp.sh"), "start-apiserver")
     eventually("/readyz tells that it is back", lambda: readyz() == "ok")
     eventually("the trace of what was asked meanwhile", lambda: newest(set(SERVICES.values()))[1] > before)
     pod = pod_of("worker")["metadata"]["name"]
@@ -261,15 +293,20 @@ def without_api_server():
 
 
 def upgrade(objects):
-    """The new agent takes over pods that run already; of the old one nothing is left."""
+    """The new agent takes over pods that run already; of the old one nothing is left. It may not look at Services."""
+    may_read = ("auth", "can-i", "list", "services", f"--as=system:serviceaccount:{SYSTEM}:{AGENT}")
+    assert kubectl(*may_read) == "yes\n" and agent_metrics()["kubernetes_services_connected"] == 1
     before = {pod["metadata"]["uid"] for pod in pods("team")}
     old = agent_pid()
     run("helm", "upgrade", RELEASE, str(CHART), "-n", SYSTEM, "--reuse-values", "--set", "agent.logLevel=DEBUG",
-        "--wait", f"--timeout={PATIENCE}s")
+        "--set", "agent.resolveServices=false", "--wait", f"--timeout={PATIENCE}s")
     kubectl("-n", SYSTEM, "rollout", "status", f"daemonset/{AGENT}", f"--timeout={PATIENCE}s")
     assert agent_pid() != old
     eventually("the old agent's kernel side is gone", lambda: not any(left_over(objects).values()))
-    check_resources(ask_until_whole(set(SERVICES.values()), "upgraded"))
+    trace = ask_until_whole(set(SERVICES.values()), "upgraded")
+    check_resources(trace)
+    assert not any(key in span["attributes"] for span in trace for key in PEER[3:]), "a Service has a name"
+    assert kubectl(*may_read, check=False) == "no\n" and "kubernetes_services" not in agent_metrics()
     assert {pod["metadata"]["uid"] for pod in pods("team")} == before, "pods were restarted"
     say("upgraded: the new agent went on with pods that were running")
     return kernel_objects(agent_pid())
@@ -292,25 +329,26 @@ def uninstall(objects):
 def on_this_machine():
     """What a cluster makes on the machine: network namespaces, control groups, processes in them, files."""
     groups = [*Path("/sys/fs/cgroup").glob("kubepods"), *Path("/sys/fs/cgroup").glob("*/kubepods")]
-    spaces = [*Path("/run/netns").glob("kaos-cluster"), *Path("/run/netns").glob("cni-*")]
+    spaces = [*Path("/run/netns").glob("kaos-*"), *Path("/run/netns").glob("cni-*")]
+    files = re.compile("/var/lib/kaos-(cluster|kind)")
     processes = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            if "/kubepods" in (process / "cgroup").read_text() or "/var/lib/kaos-cluster" in command:
+            if "kubepods" in (process / "cgroup").read_text() or files.search(command):
                 processes.append(f"{process.name} {command}")
         except OSError:
             continue
-    mounts = [line for line in Path("/proc/mounts").read_text().splitlines() if "/var/lib/kaos-cluster" in line]
+    mounts = [line for line in Path("/proc/mounts").read_text().splitlines() if files.search(line)]
     return [*map(str, groups + spaces), *processes, *mounts]
 
 
 def main(images):
     before = on_this_machine()
-    subprocess.run([HERE / "start.sh"], check=True)
+    subprocess.run([SCRIPTS / "start.sh"], check=True)
     try:
         for image in images:
-            subprocess.run([HERE / "import.sh", image], check=True, stdout=subprocess.DEVNULL)
+            subprocess.run([SCRIPTS / "import.sh", image], check=True, stdout=subprocess.DEVNULL)
         kubectl("apply", "-f", str(HERE / "lab.yaml"))
         wait_for_rollouts("lab", ["collector", "model"])
         objects = install()
@@ -323,7 +361,7 @@ def main(images):
         uninstall(upgrade(objects))
     finally:
         if "KAOS_KEEP_CLUSTER" not in os.environ:
-            subprocess.run([HERE / "stop.sh"], check=True)
+            subprocess.run([SCRIPTS / "stop.sh"], check=True)
     if "KAOS_KEEP_CLUSTER" not in os.environ:
         assert on_this_machine() == before, on_this_machine()
     say("passed")

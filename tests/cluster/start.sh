@@ -23,6 +23,7 @@ ip link show kn0 >/dev/null 2>&1 || ip link add kn0 type bridge
 ip addr replace $NIP/32 dev kn0; ip link set kn0 up
 ip route replace $SVCCIDR dev kn0   # Services from the node itself: any route does, kube-proxy turns the destination into a pod
 sysctl -qw net.ipv4.ip_forward=1
+ls /run/netns >$R/spaces.before
 # --- sysctls the kubelet changes: remember them for stop.sh
 save_sysctls $R/sysctl.saved
 "$C/cp.sh" start; ms "control plane ready"

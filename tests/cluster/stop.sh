@@ -14,8 +14,8 @@ stopone coredns; stopone proxy; stopone containerd
 for p in $(ps -C containerd-shim -o pid= ; ps -C containerd-shim-runc-v2 -o pid=); do tr '\0' ' ' 2>/dev/null < /proc/$p/cmdline | grep -q -- "-address $R/ctd.sock" && kill -9 $p; done
 ms shims; "$C/cp.sh" stop; ms cp
 awk '{print $2}' /proc/mounts | grep -E "^$R/" | sort -r | while read m; do umount -l "$m"; done
-# Network namespaces of our pods, as their containers' specifications name them.
-for n in $(grep -rohE '/netns/cni-[0-9a-f-]+' --include=config.json $R/ctd-state 2>/dev/null | sort -u); do ip netns del ${n#/netns/} 2>/dev/null; done
+# Network namespaces of our pods: those that were not there before. Of one that was just being removed nothing else may be left.
+for n in $(ls /run/netns | grep ^cni- | grep -vxFf $R/spaces.before); do ip netns del $n 2>/dev/null; done
 find /var/log/containers -maxdepth 1 -type l -lname "$R/*" -delete 2>/dev/null
 ip netns del $NS   # with it go its bridges, addresses and rules
 # A cgroup can be removed when its last process is gone; the kernel takes seconds to end one with many BPF programs.

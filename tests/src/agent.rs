@@ -5,11 +5,13 @@ use std::env;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::process::Process;
+use crate::process::{Process, child_of, send};
 
 /// A running `kaos-agent run`.
 pub struct Agent {
     process: Process,
+    /// Where another program started it.
+    own_pid: Option<u32>,
 }
 
 /// Its counters, by name.
@@ -76,7 +78,26 @@ impl Agent {
         process.wait_for_line("that it is ready", |line| {
             line.starts_with("kaos-agent: ready")
         });
-        Self { process }
+        Self {
+            process,
+            own_pid: None,
+        }
+    }
+
+    /// Starts it where a process is: in its pid namespace, and with its `/proc`.
+    ///
+    /// # Panics
+    /// It does not get ready.
+    #[must_use]
+    pub fn start_in_pid_namespace_of(pid: u32, arguments: &[&str]) -> Self {
+        let mut command = Command::new("nsenter");
+        command
+            .args(["--target", &pid.to_string(), "--pid", "--mount"])
+            .arg(executable());
+        let agent = Self::start_by(command, arguments);
+        // It is the child of one that only waits for it.
+        let own_pid = Some(child_of(agent.process.pid()));
+        Self { own_pid, ..agent }
     }
 
     /// Starts it for these processes.
@@ -94,12 +115,12 @@ impl Agent {
     /// Its process id.
     #[must_use]
     pub fn pid(&self) -> u32 {
-        self.process.pid()
+        self.own_pid.unwrap_or_else(|| self.process.pid())
     }
 
     /// Sends it a signal.
     pub fn signal(&self, signal: libc::c_int) {
-        self.process.signal(signal);
+        send(self.pid(), signal);
     }
 
     /// Waits until it logs a line with this in it.
@@ -114,8 +135,8 @@ impl Agent {
     /// # Panics
     /// It fails, or prints no counters.
     pub fn stop(self) -> Stats {
+        self.signal(libc::SIGTERM);
         let process = self.process;
-        process.signal(libc::SIGTERM);
         let stats = process.wait_for_line("its counters", |line| line.starts_with('{'));
         process.succeed();
         serde_json::from_str(&stats)

@@ -140,9 +140,8 @@ impl Process {
 
     /// Sends it a signal.
     pub fn signal(&self, signal: libc::c_int) {
-        let pid = libc::pid_t::try_from(self.pid()).expect("a pid is a pid_t");
-        // SAFETY: plain system call; the child is ours and not reaped yet, so the pid is its own.
-        unsafe { libc::kill(pid, signal) };
+        // The child is ours and not reaped yet, so the pid is its own.
+        send(self.pid(), signal);
     }
 
     /// Kills it and those that it started.
@@ -179,6 +178,24 @@ impl Process {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Sends a signal to a process of ours.
+pub fn send(pid: u32, signal: libc::c_int) {
+    let pid = libc::pid_t::try_from(pid).expect("a pid is a pid_t");
+    // SAFETY: plain system call; the caller knows whose pid it is.
+    unsafe { libc::kill(pid, signal) };
+}
+
+/// The only child of a process.
+///
+/// # Panics
+/// It has none, or several.
+#[must_use]
+pub fn child_of(pid: u32) -> u32 {
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+    let children = children.expect("the process is alive");
+    children.trim().parse().expect("it has one child")
 }
 
 impl Drop for Process {

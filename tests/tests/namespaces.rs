@@ -1,10 +1,11 @@
 //! Two ends of a connection in two network namespaces of one node, as in pods: they meet without
-//! headers, through a virtual address too, where they name different destinations.
+//! headers, through a virtual address too, where they name different destinations. And a pid namespace
+//! that is not the initial one, as in a node that is a container.
 
 use std::process::Command;
 
 use kaos_tests::agent::Agent;
-use kaos_tests::process::Process;
+use kaos_tests::process::{Process, child_of};
 use kaos_tests::receiver::Receiver;
 use kaos_tests::tree::render;
 use kaos_tests::workloads::{Need, Workloads, lacks, skip};
@@ -151,4 +152,65 @@ fn across_network_namespaces() {
 #[ignore = "kernel: network namespaces, needs root"]
 fn through_a_virtual_address() {
     ends_meet(|namespaces| namespaces.translate().then(|| VIRTUAL.to_owned()));
+}
+
+/// In a node of kind "the host's" pid namespace is that of the node's container, and the kernel's own
+/// numbers are others. What was started before the agent is known from `/proc` alone.
+#[test]
+#[ignore = "kernel: pid namespaces, needs root"]
+fn in_a_pid_namespace_that_is_not_the_initial_one() {
+    let needs = ["unshare", "nsenter", "curl", "python3"].map(Need::Program);
+    if lacks(&needs) {
+        return;
+    }
+    let receiver = Receiver::start();
+    let workloads = Workloads::of(&receiver);
+    let mut command = workloads.command("server", "unshare");
+    command
+        .args(["--pid", "--fork", "--mount-proc", "--kill-child"])
+        .args([
+            "python3",
+            "-u",
+            "-m",
+            "http.server",
+            "0",
+            "--bind",
+            "127.0.0.1",
+        ])
+        .args(["--directory", "/proc/self/ns"]);
+    let server = Process::spawn("server", &mut command);
+    let line = server.wait_for_line("where it listens", |line| line.starts_with("Serving HTTP"));
+    let port = line.split(' ').nth(5).expect("a port");
+
+    let first_of_namespace = ["--pid", "1"];
+    let inside = child_of(server.pid());
+    let agent = Agent::start_in_pid_namespace_of(inside, &first_of_namespace);
+    // From outside, which the agent cannot see.
+    let mut command = workloads.command("client", "curl");
+    command
+        .args(["--silent", "--max-time", "60", "--output", "/dev/null"])
+        .arg(format!("http://127.0.0.1:{port}/"));
+    Process::spawn("client", &mut command).succeed();
+    // And from inside, where it is not selected.
+    let mut command = workloads.command("client", "nsenter");
+    command
+        .args(["--target", &inside.to_string(), "--pid", "--mount"])
+        .args([
+            "curl",
+            "--silent",
+            "--max-time",
+            "60",
+            "--output",
+            "/dev/null",
+        ])
+        .arg(format!("http://127.0.0.1:{port}/none"));
+    Process::spawn("client", &mut command).succeed();
+    receiver.wait_for("two spans", |spans| spans.len() >= 2);
+    agent.stop();
+
+    let spans = receiver.received().spans;
+    assert_eq!(
+        render(&spans),
+        "server SERVER GET / 200\nserver SERVER GET /none 404\n"
+    );
 }

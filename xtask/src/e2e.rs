@@ -1,4 +1,4 @@
-//! `cargo xtask e2e`: the chart on a real single-node Kubernetes (`tests/cluster/e2e.py`).
+//! `cargo xtask e2e`: the chart on a real single-node Kubernetes (`tests/cluster/e2e.py`), or on kind.
 
 use std::process::{Command, ExitCode};
 
@@ -9,23 +9,51 @@ use crate::{command, images, paths, setup};
 /// `cargo xtask e2e`
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// Leave the cluster running afterwards: `tests/cluster/in.sh kubectl …`, `tests/cluster/stop.sh`.
+    /// On a cluster of kind: the machine's own where there is one, else one that `cargo xtask setup
+    /// --kind` brings.
+    #[arg(long)]
+    kind: bool,
+    /// Leave the cluster running afterwards: `tests/cluster/in.sh kubectl …`, `tests/cluster/stop.sh`
+    /// (or those in `tests/cluster/kind`).
     #[arg(long)]
     keep: bool,
 }
 
-/// Its name among the tests.
-pub const NAME: &str = "e2e";
+/// What it runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cluster {
+    /// The programs of Kubernetes, started one by one.
+    Node,
+    /// `kind create cluster`.
+    Kind,
+}
+
+impl Cluster {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Node, Self::Kind];
+
+    /// Name of the test among the tests.
+    pub fn test(self) -> &'static str {
+        match self {
+            Self::Node => "e2e",
+            Self::Kind => "e2e --kind",
+        }
+    }
+}
 
 /// Builds, makes the images and runs the test.
 ///
 /// # Errors
 /// It is not root who asks, something that `setup` brings is missing, or a build fails.
 pub fn run(options: &Options) -> Result<ExitCode> {
-    if let Some(reason) = why_not()? {
+    let cluster = match options.kind {
+        true => Cluster::Kind,
+        false => Cluster::Node,
+    };
+    if let Some(reason) = why_not(cluster)? {
         bail!("{reason}");
     }
-    Ok(if passes(options.keep)? {
+    Ok(if passes(cluster, options.keep)? {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
@@ -36,7 +64,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
 ///
 /// # Errors
 /// A build fails, or an image cannot be made.
-pub fn passes(keep: bool) -> Result<bool> {
+pub fn passes(cluster: Cluster, keep: bool) -> Result<bool> {
     let script = |name: &str| paths::root().join("tests/cluster").join(name);
     let mut archives: Vec<_> = images::make("e2e", true)?
         .into_iter()
@@ -52,6 +80,9 @@ pub fn passes(keep: bool) -> Result<bool> {
     archives.push(workloads);
     let mut test = Command::new("python3");
     test.arg("-B").arg(script("e2e.py")).args(archives);
+    if cluster == Cluster::Kind {
+        test.env("KAOS_CLUSTER", "kind");
+    }
     if keep {
         test.env("KAOS_KEEP_CLUSTER", "1");
     }
@@ -65,12 +96,19 @@ pub fn passes(keep: bool) -> Result<bool> {
 ///
 /// # Errors
 /// No home directory.
-pub fn why_not() -> Result<Option<&'static str>> {
-    Ok(if !setup::is_root() {
-        Some("a Kubernetes node needs root; type: sudo -E cargo xtask e2e")
-    } else if !setup::node_is_there()? {
-        Some("no Kubernetes node can be started here; type: cargo xtask setup --node")
-    } else {
-        None
+pub fn why_not(cluster: Cluster) -> Result<Option<&'static str>> {
+    if !setup::is_root() {
+        return Ok(Some(
+            "a Kubernetes node needs root; type: sudo -E cargo xtask e2e",
+        ));
+    }
+    Ok(match cluster {
+        Cluster::Node if !setup::node_is_there()? => {
+            Some("no Kubernetes node can be started here; type: cargo xtask setup --node")
+        }
+        Cluster::Kind if !setup::kind_is_there()? => {
+            Some("there is no kind here; type: cargo xtask setup --kind")
+        }
+        _ => None,
     })
 }

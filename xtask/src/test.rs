@@ -71,17 +71,21 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         summary.skip_cluster_tier();
     }
 
-    let reason = match options.all {
-        true => e2e::why_not()?,
-        false => Some("it takes minutes; type: cargo xtask e2e"),
-    };
-    if let Some(reason) = reason {
-        println!("test: node tier skipped: {reason}");
-        summary.skip(e2e::NAME, reason);
-    } else {
-        println!("test: node tier (the chart on a real Kubernetes node)");
-        let outcome = if e2e::passes(false)? { "ok" } else { "FAILED" };
-        summary.read(&format!("test {} ... {outcome}", e2e::NAME));
+    for cluster in e2e::Cluster::ALL {
+        let test = cluster.test();
+        let reason = match options.all {
+            true => e2e::why_not(cluster)?.map(str::to_owned),
+            false => Some(format!("it takes minutes; type: cargo xtask {test}")),
+        };
+        if let Some(reason) = reason {
+            println!("test: node tier: {test} skipped: {reason}");
+            summary.skip(test, &reason);
+        } else {
+            println!("test: node tier: {test} (the chart on a real Kubernetes node)");
+            let is_passed = e2e::passes(cluster, false)?;
+            let outcome = if is_passed { "ok" } else { "FAILED" };
+            summary.read(&format!("test {test} ... {outcome}"));
+        }
     }
 
     summary.report();

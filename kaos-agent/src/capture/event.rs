@@ -56,6 +56,8 @@ pub enum Event {
     },
     /// A pod of this node was described, or is not observed any more.
     Pod(PodEvent),
+    /// Who has an address of the cluster was told, or it is nobody's any more.
+    Peer(PeerEvent),
 }
 
 impl Event {
@@ -68,6 +70,7 @@ impl Event {
             Self::Process(process) => process.at,
             Self::Context(context) => context.at,
             Self::Pod(pod) => pod.at,
+            Self::Peer(peer) => peer.at,
             Self::Clock { at, .. } | Self::Lost { at, .. } => *at,
         }
     }
@@ -312,7 +315,7 @@ pub struct PodEvent {
 }
 
 /// What the API server says of a pod, as far as it is used.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct PodInfo {
     /// Its name.
     pub name: String,
@@ -331,7 +334,7 @@ pub struct PodInfo {
 }
 
 /// A container of a pod.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct ContainerInfo {
     /// Its name.
     pub name: String,
@@ -346,4 +349,28 @@ pub struct ContainerInfo {
     /// Variables of its specification that the agent may read, sorted by name; not those that are
     /// taken from elsewhere.
     pub environment: Vec<(String, String)>,
+}
+
+/// News of who has an address of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerEvent {
+    /// When it was heard of.
+    pub at: Nanos,
+    /// UID of the Service or pod.
+    pub uid: String,
+    /// What it is now; `None` where it is gone.
+    pub peer: Option<Box<PeerInfo>>,
+}
+
+/// Whom one calls at some addresses of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub struct PeerInfo {
+    /// The addresses: virtual ones of a Service, or those of a pod.
+    pub addresses: Vec<IpAddr>,
+    /// What calls itself so at them (`service.name`), as far as that is known.
+    pub service_name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Name of the Service, where it is one.
+    pub cluster_service: Option<String>,
 }

@@ -17,6 +17,7 @@ use rand::Rng as _;
 use super::btf::read_offsets;
 use super::error::CannotTrace;
 use super::event::{Pid, SocketId};
+use super::processes;
 use super::programs::{ITERATORS, PROGRAMS, ProgramSpec, UPROBES};
 use super::python::Programs;
 use super::records::parse_threads;
@@ -348,7 +349,7 @@ fn kernel_settings(
         match_executables: match_executables.into(),
         match_cgroups,
         match_ports: match_ports.into(),
-        padding: 0,
+        pid_namespace: processes::pid_namespace().unwrap_or(0),
     })
 }
 

@@ -3,6 +3,7 @@
 mod life;
 
 use std::io;
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use aya::programs::uprobe::UProbeLink;
@@ -11,9 +12,10 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::clock::{Clock, monotonic};
 use super::error::CannotTrace;
-use super::event::{ConnectionChange, Event, Label, Pid, SocketId};
+use super::event::{ConnectionChange, Event, Label, PeerEvent, Pid, SocketId};
 use super::front_end::FrontEnd;
 use super::kernel::{Attached, Kernel};
+use super::peers::PeerNews;
 use super::pods::Pods;
 use super::processes;
 use super::python::Pythons;
@@ -56,6 +58,7 @@ pub struct Live {
     poll_interval: Duration,
     selection: Selection,
     pods: Option<Pods>,
+    peers: Option<Receiver<PeerNews>>,
     described: FxHashSet<Pid>,
     /// Told, and not told to have ended.
     alive: FxHashSet<Pid>,
@@ -127,6 +130,7 @@ impl Live {
             poll_interval: settings.poll_interval,
             selection,
             pods: None,
+            peers: None,
             described: FxHashSet::default(),
             alive: FxHashSet::default(),
             found_running: Vec::new(),
@@ -156,6 +160,11 @@ impl Live {
     /// Captures the pods that it is told of from now on. The selection must name pods.
     pub fn follow_pods(&mut self, pods: Pods) {
         self.pods = Some(pods);
+    }
+
+    /// Tells who has which address of the cluster from now on.
+    pub fn follow_peers(&mut self, peers: Receiver<PeerNews>) {
+        self.peers = Some(peers);
     }
 
     /// Selects what matches and runs already, until a second look finds nothing new: what is
@@ -230,6 +239,14 @@ impl Live {
             self.found_running.extend(running);
         }
     }
+
+    fn news_of_peers(&mut self, events: &mut Vec<Event>) {
+        let news = self.peers.iter().flat_map(Receiver::try_iter);
+        events.extend(news.map(|PeerNews { uid, peer }| {
+            let at = monotonic();
+            Event::Peer(PeerEvent { at, uid, peer })
+        }));
+    }
 }
 
 impl FrontEnd for Live {
@@ -242,6 +259,7 @@ impl FrontEnd for Live {
         self.housekeeping(events);
         self.uprobes.collect();
         self.news_of_pods(events);
+        self.news_of_peers(events);
         // Before their data, since one may be killed before that is read.
         for pid in std::mem::take(&mut self.found_running) {
             // One that ended before it was selected did so unseen, and its number will be somebody

@@ -17,6 +17,8 @@ pub mod event;
 pub mod front_end;
 pub mod kernel;
 pub mod live;
+pub mod news;
+pub mod peers;
 pub mod pods;
 pub mod processes;
 pub mod programs;

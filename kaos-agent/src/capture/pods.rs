@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::Receiver;
 
 use rustc_hash::FxHashMap;
 
@@ -18,7 +18,6 @@ use super::event::{Event, Pid, PodEvent, PodInfo};
 use super::kernel::Kernel;
 use super::processes;
 use super::records::CgroupNews;
-use super::ring::Bell;
 use crate::identity::container::{container_id, pod_uid, pod_uid_in_name};
 
 /// Directories that one search looks at: a node with 500 pods has some ten thousand.
@@ -31,30 +30,6 @@ pub struct PodNews {
     pub uid: String,
     /// What it is; `None` where it is to be captured no more.
     pub pod: Option<Box<PodInfo>>,
-}
-
-/// Where news of pods are put in.
-#[derive(Debug)]
-pub struct PodSender {
-    news: Sender<PodNews>,
-    bell: Bell,
-}
-
-impl PodSender {
-    /// Hands news on; false where nobody listens any more.
-    pub fn send(&self, news: PodNews) -> bool {
-        let is_heard = self.news.send(news).is_ok();
-        self.bell.ring();
-        is_heard
-    }
-}
-
-/// Both ends of the way that news of pods take. `bell` wakes the reader. Unbounded: the watcher
-/// tells each pod of this node once per change, and the reader empties it ten times a second.
-#[must_use]
-pub fn channel(bell: Bell) -> (PodSender, Receiver<PodNews>) {
-    let (sender, receiver) = mpsc::channel();
-    (PodSender { news: sender, bell }, receiver)
 }
 
 /// The pods that are captured.
@@ -294,6 +269,8 @@ pub fn unified_hierarchy() -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+
     use super::*;
 
     const UID: &str = "01234567-89ab-cdef-0123-456789abcdef";

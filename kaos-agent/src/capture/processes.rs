@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::event::{Pid, ProcessInfo};
@@ -10,6 +11,18 @@ use crate::identity::environment::readable;
 /// Bytes read of any one file of a process. The kernel bounds `environ` by the stack's limit only;
 /// what KAOS sets stands well within this.
 const MOST_FILE_BYTES: u64 = 256 * 1024;
+
+/// Inode number of the initial pid namespace (`PID_NS_INIT_INO` of `linux/nsfs.h`).
+const INITIAL_PID_NAMESPACE: u64 = 0xeffffffc;
+
+/// Inode number of the pid namespace whose numbers stand in our `/proc`, where it is not the initial
+/// one: a node that is a container itself (kind) has its own, and so have all pods "in the host's".
+#[must_use]
+pub fn pid_namespace() -> Option<u32> {
+    let inode = fs::metadata("/proc/self/ns/pid").ok()?.ino();
+    let inode = Some(inode).filter(|inode| *inode != INITIAL_PID_NAMESPACE);
+    u32::try_from(inode?).ok()
+}
 
 /// What the kernel told of a program when it was executed: it may be gone before we look at it.
 #[derive(Debug, Clone, PartialEq, Eq)]

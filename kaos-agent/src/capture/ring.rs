@@ -18,6 +18,14 @@ pub struct Waiter {
 pub struct Bell(OwnedFd);
 
 impl Bell {
+    /// Another one for the same sleeper.
+    ///
+    /// # Errors
+    /// The process is out of descriptors.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        self.0.try_clone().map(Self)
+    }
+
     /// Rings.
     pub fn ring(&self) {
         // SAFETY: eight bytes are there. It can fail only when the counter is full, and then the

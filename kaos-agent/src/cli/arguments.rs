@@ -167,6 +167,9 @@ pub struct SelectionArguments {
     /// Of those pods also the containers that prepare them
     #[arg(long, requires = "kubernetes")]
     pub init_containers: bool,
+    /// Watch the Services of the cluster, to tell whom a call to one of their addresses reached
+    #[arg(long, requires = "kubernetes")]
+    pub resolve_services: bool,
     /// All processes of this machine
     #[arg(long)]
     pub all: bool,

@@ -109,7 +109,11 @@ impl SelectionArguments {
                 ports: self.ports,
                 cgroups: self.cgroups,
                 pods: match self.kubernetes {
-                    true => Some(check_pods(self.node_name, self.init_containers)?),
+                    true => Some(PodSelection {
+                        node_name: check_node_name(self.node_name)?,
+                        init_containers: self.init_containers,
+                        resolve_services: self.resolve_services,
+                    }),
                     false => None,
                 },
             })),
@@ -117,21 +121,15 @@ impl SelectionArguments {
     }
 }
 
-fn check_pods(
-    node_name: Option<String>,
-    init_containers: bool,
-) -> Result<PodSelection, UsageError> {
-    match node_name.filter(|name| !name.is_empty()) {
-        Some(node_name) => Ok(PodSelection {
-            node_name,
-            init_containers,
-        }),
-        None => Err(UsageError::new(
+fn check_node_name(node_name: Option<String>) -> Result<String, UsageError> {
+    let given = node_name.filter(|name| !name.is_empty());
+    given.ok_or_else(|| {
+        UsageError::new(
             "--kubernetes",
             "the name of this node is not known",
             "give --node-name NAME, or set NODE_NAME from the field spec.nodeName of the agent's pod",
-        )),
-    }
+        )
+    })
 }
 
 fn check_pid(pid: u32) -> Result<(), UsageError> {

@@ -88,6 +88,22 @@ impl Exporter {
         }
     }
 
+    /// Time goes by: forgets what belonged to services that are gone.
+    pub fn tick(&mut self) {
+        if let Route::Otlp(routes) = &mut self.route {
+            routes.tick();
+        }
+    }
+
+    /// Calls `visit` with the name and the size of each thing that is kept now.
+    pub fn levels(&self, visit: &mut dyn FnMut(&'static str, u64)) {
+        if let Route::Otlp(routes) = &self.route {
+            for (name, size) in routes.levels() {
+                visit(name, size as u64);
+            }
+        }
+    }
+
     /// Memory is short: drops, and counts, the spans that wait for a collector. Those written to a
     /// stream are few, and stay.
     pub fn shed(&self) {

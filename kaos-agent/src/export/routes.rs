@@ -150,6 +150,24 @@ impl OtlpRoutes {
         self.shedding.send_modify(|times| *times += 1);
     }
 
+    /// Forgets services that nobody has any more, and tasks that have ended: what they hold is not kept
+    /// until the next service comes.
+    pub(super) fn tick(&mut self) {
+        self.services
+            .retain(|_, route| route.service.strong_count() > 0);
+        reap(&mut self.span_tasks);
+        reap(&mut self.metric_tasks);
+    }
+
+    /// Services with a route, queues of spans, and tasks that export metrics.
+    pub(super) fn levels(&self) -> [(&'static str, usize); 3] {
+        [
+            ("export.services", self.services.len()),
+            ("export.span_queues", self.span_tasks.len()),
+            ("export.metric_tasks", self.metric_tasks.len()),
+        ]
+    }
+
     /// The queue of a destination, if there is a place for it. Services that want to batch
     /// differently have one each, and share the connection.
     fn queue(&mut self, destination: &Destination, batching: Batching) -> Option<Arc<SpanQueue>> {

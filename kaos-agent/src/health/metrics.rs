@@ -9,6 +9,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
+use super::heap;
 use super::status::Status;
 
 /// All metrics of the agent about itself: what its stages counted (`kaos_agent_STAGE_WHAT_total`),
@@ -36,17 +37,27 @@ impl Collector for Published {
         for (name, value) in published.levels.entries() {
             gauge(&mut encoder, name, "Now", *value as f64)?;
         }
-        if let Some(watch) = self.0.watch() {
-            let connected = f64::from(u8::from(watch.is_connected()));
+        let watches = self.0.watches();
+        if let Some(pods) = &watches.pods {
+            let connected = f64::from(u8::from(pods.is_connected()));
             let what = "1 while the API server answers";
             gauge(&mut encoder, "kubernetes.connected", what, connected)?;
-            let pods = watch.pods() as f64;
+            let known = pods.objects() as f64;
+            let what = "Pods that are observed";
+            gauge(&mut encoder, "kubernetes.pods", what, known)?;
+        }
+        if let Some(services) = &watches.services {
+            let connected = f64::from(u8::from(services.is_connected()));
+            let what = "1 while the API server tells of Services";
             gauge(
                 &mut encoder,
-                "kubernetes.pods",
-                "Pods that are observed",
-                pods,
+                "kubernetes.services_connected",
+                what,
+                connected,
             )?;
+            let known = services.objects() as f64;
+            let what = "Services whose addresses are known";
+            gauge(&mut encoder, "kubernetes.services", what, known)?;
         }
         process(&mut encoder)
     }
@@ -72,7 +83,18 @@ fn process(encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         "process.resident_memory_bytes",
         "Resident memory",
         resident,
-    )
+    )?;
+    heap(encoder)
+}
+
+fn heap(encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let Some(heap) = heap::look() else {
+        return Ok(());
+    };
+    let what = "Memory that is allocated";
+    gauge(encoder, "process.heap_used_bytes", what, heap.used as f64)?;
+    let what = "Memory that was freed and is kept by the allocator";
+    gauge(encoder, "process.heap_free_bytes", what, heap.free as f64)
 }
 
 fn counter(encoder: &mut DescriptorEncoder<'_>, name: &str, value: u64) -> fmt::Result {
@@ -105,6 +127,7 @@ fn metric_name(name: &str) -> String {
 mod tests {
     use super::*;
     use crate::health::counters::Counters;
+    use crate::kubernetes::Watches;
 
     struct Stage;
 
@@ -120,7 +143,11 @@ mod tests {
 
     #[test]
     fn what_is_counted_and_what_there_is() {
-        let status = Arc::new(Status::new(1, Some(Arc::default())));
+        let watches = Watches {
+            pods: Some(Arc::default()),
+            services: Some(Arc::default()),
+        };
+        let status = Arc::new(Status::new(1, watches));
         status.round_ended(2, &[&Stage]);
         let text = text(&status).expect("it is written to a string");
         let lines: Vec<_> = text
@@ -130,14 +157,20 @@ mod tests {
         assert_eq!(
             lines,
             [
+                "kaos_agent_kubernetes_service_watch_errors_total 0",
+                "kaos_agent_kubernetes_services_refused_total 0",
                 "kaos_agent_kubernetes_watch_errors_total 0",
                 "kaos_agent_streams_gaps_total 2",
                 "kaos_agent_streams_connections 3.0",
                 "kaos_agent_kubernetes_connected 0.0",
                 "kaos_agent_kubernetes_pods 0.0",
+                "kaos_agent_kubernetes_services_connected 0.0",
+                "kaos_agent_kubernetes_services 0.0",
             ]
         );
-        assert!(text.contains("\nkaos_agent_process_resident_memory_bytes "));
+        for name in ["resident_memory", "heap_used", "heap_free"] {
+            assert!(text.contains(&format!("\nkaos_agent_process_{name}_bytes ")));
+        }
         assert!(text.ends_with("# EOF\n"));
     }
 }

@@ -3,6 +3,7 @@
 pub mod counters;
 pub mod doctor;
 pub mod explain;
+pub mod heap;
 pub mod metrics;
 pub mod server;
 pub mod status;

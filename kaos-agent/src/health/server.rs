@@ -70,10 +70,11 @@ mod tests {
     use hyper_util::rt::TokioExecutor;
 
     use super::*;
+    use crate::kubernetes::Watches;
 
     #[tokio::test]
     async fn what_is_asked_is_answered() {
-        let status = Arc::new(Status::new(monotonic(), None));
+        let status = Arc::new(Status::new(monotonic(), Watches::default()));
         let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = free.local_addr().expect("it is bound");
         drop(free);

@@ -1,11 +1,11 @@
 //! What the agent's other threads know of the pipeline: that it is alive, and what it counted.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::counters::{Counters, Snapshot};
-use crate::kubernetes::WatchState;
+use crate::kubernetes::Watches;
 use crate::time::Nanos;
 
 /// A pipeline that has not finished a round for so long is taken for dead: rounds take milliseconds,
@@ -21,8 +21,7 @@ pub struct Status {
     /// When its last round ended, `CLOCK_MONOTONIC`.
     last_round: AtomicU64,
     published: Mutex<Published>,
-    /// Of the watch of pods, where there is one.
-    watch: Option<Arc<WatchState>>,
+    watches: Watches,
 }
 
 /// What was counted, and what there was.
@@ -49,11 +48,11 @@ pub enum Readiness {
 impl Status {
     /// Of a pipeline that begins now.
     #[must_use]
-    pub fn new(now: Nanos, watch: Option<Arc<WatchState>>) -> Self {
+    pub fn new(now: Nanos, watches: Watches) -> Self {
         Self {
             last_round: AtomicU64::new(now),
             published: Mutex::default(),
-            watch,
+            watches,
         }
     }
 
@@ -70,11 +69,11 @@ impl Status {
         }
     }
 
-    /// All counters, those of the watch among them.
+    /// All counters, those of the watches among them.
     #[must_use]
     pub fn counters(&self, sources: &[&dyn Counters]) -> Snapshot {
-        let watch = self.watch.as_deref().map(|watch| watch as &dyn Counters);
-        let sources: Vec<_> = sources.iter().copied().chain(watch).collect();
+        let watches: &dyn Counters = &self.watches;
+        let sources: Vec<_> = sources.iter().copied().chain([watches]).collect();
         Snapshot::of(&sources)
     }
 
@@ -94,25 +93,34 @@ impl Status {
     /// Whether the agent does its work.
     #[must_use]
     pub fn readiness(&self, now: Nanos) -> Readiness {
-        let watch = self.watch.as_deref();
         if !self.is_alive(now) {
             return Readiness::NotReady("the pipeline stands still");
         }
-        match watch {
-            Some(watch) if !watch.is_synced() => {
-                Readiness::NotReady("the pods of this node are not known yet")
+        match self.watches.pods.as_deref() {
+            Some(pods) if !pods.is_synced() => {
+                return Readiness::NotReady("the pods of this node are not known yet");
             }
-            Some(watch) if !watch.is_connected() => Readiness::Degraded(
-                "the API server does not answer: going on with the pods that are known",
-            ),
+            Some(pods) if !pods.is_connected() => {
+                return Readiness::Degraded(
+                    "the API server does not answer: going on with the pods that are known",
+                );
+            }
+            _ => {}
+        }
+        match self.watches.services.as_deref() {
+            Some(services) if services.errors() > 0 && !services.is_connected() => {
+                Readiness::Degraded(
+                    "the Services of the cluster cannot be read: going on with the names that are known",
+                )
+            }
             _ => Readiness::Ready,
         }
     }
 
-    /// Of the watch of pods, where there is one.
+    /// The watches of the API server that there are.
     #[must_use]
-    pub fn watch(&self) -> Option<&WatchState> {
-        self.watch.as_deref()
+    pub fn watches(&self) -> &Watches {
+        &self.watches
     }
 
     fn locked(&self) -> std::sync::MutexGuard<'_, Published> {
@@ -125,11 +133,14 @@ impl Status {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::kubernetes::WatchState;
 
     #[test]
     fn a_pipeline_that_stands_still_is_dead() {
-        let status = Status::new(5, None);
+        let status = Status::new(5, Watches::default());
         let limit = u64::try_from(STALLED_AFTER.as_nanos()).expect("thirty seconds");
         assert!(status.is_alive(4 + limit));
         assert!(!status.is_alive(5 + limit));
@@ -143,10 +154,30 @@ mod tests {
 
     #[test]
     fn a_watch_that_was_never_synced_is_not_ready() {
-        let status = Status::new(5, Some(Arc::default()));
+        let watches = Watches {
+            pods: Some(Arc::default()),
+            services: None,
+        };
         assert_eq!(
-            status.readiness(5),
+            Status::new(5, watches).readiness(5),
             Readiness::NotReady("the pods of this node are not known yet")
         );
+    }
+
+    #[test]
+    fn without_names_of_services_it_goes_on() {
+        let services: Arc<WatchState> = Arc::default();
+        let watches = Watches {
+            pods: None,
+            services: Some(Arc::clone(&services)),
+        };
+        let status = Status::new(5, watches);
+        assert_eq!(status.readiness(5), Readiness::Ready);
+        services.failed();
+        let why =
+            "the Services of the cluster cannot be read: going on with the names that are known";
+        assert_eq!(status.readiness(5), Readiness::Degraded(why));
+        services.answered();
+        assert_eq!(status.readiness(5), Readiness::Ready);
     }
 }

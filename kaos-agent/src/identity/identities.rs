@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::{Arc, Weak};
 
 use rustc_hash::FxHashMap;
@@ -11,11 +12,14 @@ use super::agent::AgentSettings;
 use super::configuration::Configuration;
 use super::container::{container_id, pod_uid};
 use super::naming;
+use super::peers::Peers;
 use super::pods::{Place, Pods};
 use super::service::{BesideSdk, Protocol, Service};
 use super::variables::Variables;
 pub use super::variables::Warning;
-use crate::capture::event::{Pid, PodEvent, ProcessChange, ProcessEvent, ProcessInfo};
+use crate::capture::event::{
+    PeerEvent, PeerInfo, Pid, PodEvent, ProcessChange, ProcessEvent, ProcessInfo,
+};
 use crate::counters;
 use crate::settings::{BesideSdkSettings, HttpSpans, OutputSettings};
 use crate::time::Nanos;
@@ -42,6 +46,8 @@ counters! {
         services_refused,
         /// Pods of which nothing is known because there were too many.
         pods_refused,
+        /// Services and pods whose addresses are told without a name because there were too many.
+        peers_refused,
     }
 }
 
@@ -124,6 +130,7 @@ pub struct Identities {
     /// Services that some process or some span to be exported still has.
     services: Vec<Weak<Service>>,
     pods: Pods,
+    peers: Peers,
     counters: IdentityCounters,
 }
 
@@ -146,6 +153,7 @@ impl Identities {
             exited: VecDeque::new(),
             services: Vec::new(),
             pods: Pods::default(),
+            peers: Peers::default(),
             counters: IdentityCounters::default(),
         }
     }
@@ -216,6 +224,25 @@ impl Identities {
         }
     }
 
+    /// Takes in who has an address of the cluster.
+    pub fn push_peer(&mut self, event: &PeerEvent) {
+        if !self.peers.push(event) {
+            self.counters.peers_refused += 1;
+        }
+    }
+
+    /// Who has an address of the cluster.
+    #[must_use]
+    pub fn peer_at(&self, address: IpAddr) -> Option<Arc<PeerInfo>> {
+        self.peers.at(address)
+    }
+
+    /// Services and pods whose addresses are known.
+    #[must_use]
+    pub fn peers(&self) -> usize {
+        self.peers.len()
+    }
+
     fn described(
         &mut self,
         pid: Pid,
@@ -277,6 +304,7 @@ impl Identities {
     /// Time passed, and maybe nothing else.
     pub fn tick(&mut self, now: Nanos) {
         self.forget_exited(now.saturating_sub(EXITED_KEPT));
+        self.peers.tick(now);
     }
 
     fn forget_exited(&mut self, before: Nanos) {

@@ -1,16 +1,18 @@
 //! Side input: whose process is this, and what does its environment say about telemetry?
 //!
-//! - **In**: [`ProcessEvent`](crate::capture::event::ProcessEvent)s, in the order of the kernel's, and
-//!   [`PodEvent`](crate::capture::event::PodEvent)s.
-//! - **Out**: the [`Service`](service::Service) of a process, and warnings about settings that
-//!   make no sense.
+//! - **In**: [`ProcessEvent`](crate::capture::event::ProcessEvent)s, in the order of the kernel's,
+//!   [`PodEvent`](crate::capture::event::PodEvent)s and
+//!   [`PeerEvent`](crate::capture::event::PeerEvent)s.
+//! - **Out**: the [`Service`](service::Service) of a process, who has an address of the cluster, and
+//!   warnings about settings that make no sense.
 //! - **Keeps**: one service per process, shared by all processes that agree in everything; what is
-//!   known of the node's pods.
+//!   known of the node's pods; addresses of Services and pods.
 //! - **Limits**: [`MAX_PROCESSES`](identities::MAX_PROCESSES),
-//!   [`MAX_SERVICES`](identities::MAX_SERVICES) and [`MAX_PODS`](pods::MAX_PODS); a process that has exited is kept for
+//!   [`MAX_SERVICES`](identities::MAX_SERVICES), [`MAX_PODS`](pods::MAX_PODS) and
+//!   [`MAX_PEERS`](peers::MAX_PEERS); a process that has exited is kept for
 //!   [`EXITED_KEPT`](identities::EXITED_KEPT).
 //! - **Loses**: processes beyond those limits, which are then not told, and what is known of pods
-//!   beyond them (`identity.*_refused`).
+//!   and addresses beyond them (`identity.*_refused`).
 
 pub mod agent;
 mod configuration;
@@ -19,7 +21,8 @@ mod destination;
 pub mod environment;
 pub mod identities;
 mod naming;
-mod pods;
+pub(crate) mod peers;
+pub(crate) mod pods;
 pub mod service;
 mod variables;
 

@@ -16,11 +16,14 @@ pub const MAX_PODS: usize = 4_096;
 /// "Specify resource attributes using Kubernetes annotations").
 const ATTRIBUTE_ANNOTATION: &str = "resource.opentelemetry.io/";
 
+/// That of them which names a service.
+pub(crate) const SERVICE_NAME_ANNOTATION: &str = "resource.opentelemetry.io/service.name";
+
 /// Labels that name a service, the best first (the same conventions, "Service attributes").
 const NAMING_LABELS: [&str; 2] = ["app.kubernetes.io/instance", "app.kubernetes.io/name"];
 
 /// Label of KAOS's operator: name of the custom resource.
-const KAOS_RESOURCE: &str = "kaos.tools/resource";
+pub(crate) const KAOS_RESOURCE: &str = "kaos.tools/resource";
 
 /// The pods that are observed.
 #[derive(Debug, Default)]
@@ -91,17 +94,7 @@ impl Place {
 
     /// `service.name` of a service that does not name itself.
     pub(super) fn service_name(&self) -> Option<&str> {
-        let annotated = find(
-            &self.pod.annotations,
-            &format!("{ATTRIBUTE_ANNOTATION}service.name"),
-        );
-        let mut labels = NAMING_LABELS.iter();
-        let workload = self.pod.workload.as_ref();
-        annotated
-            .or_else(|| labels.find_map(|label| find(&self.pod.labels, label)))
-            .or_else(|| workload.map(|(_, name)| name.as_str()))
-            .or(Some(self.pod.name.as_str()))
-            .filter(|name| !name.is_empty())
+        service_name(&self.pod)
     }
 
     /// Resource attributes, by the semantic conventions for Kubernetes.
@@ -150,6 +143,18 @@ impl Place {
         attributes.remove("");
         attributes
     }
+}
+
+/// `service.name` of what runs in a pod and does not name itself.
+pub(crate) fn service_name(pod: &PodInfo) -> Option<&str> {
+    let annotated = find(&pod.annotations, SERVICE_NAME_ANNOTATION);
+    let mut labels = NAMING_LABELS.iter();
+    let workload = pod.workload.as_ref();
+    annotated
+        .or_else(|| labels.find_map(|label| find(&pod.labels, label)))
+        .or_else(|| workload.map(|(_, name)| name.as_str()))
+        .or(Some(pod.name.as_str()))
+        .filter(|name| !name.is_empty())
 }
 
 /// The attribute that names a workload of this kind.

@@ -17,9 +17,9 @@ const READ: [&str; 3] = [
 /// Label that a Deployment's ReplicaSet puts on its pods.
 const TEMPLATE_HASH: &str = "pod-template-hash";
 
-/// What is used of a pod; `None` for one without a UID, which no API server sends.
+/// What is used of a pod.
 #[must_use]
-pub fn describe(pod: &Pod) -> Option<(String, PodInfo)> {
+pub fn describe(pod: &Pod) -> PodInfo {
     let metadata = &pod.metadata;
     let spec = pod.spec.as_ref();
     let status = pod.status.as_ref();
@@ -52,7 +52,7 @@ pub fn describe(pod: &Pod) -> Option<(String, PodInfo)> {
             environment: environment(container.env.as_deref()),
         }
     }));
-    let info = PodInfo {
+    PodInfo {
         name: metadata.name.clone().unwrap_or_default(),
         namespace: metadata.namespace.clone().unwrap_or_default(),
         node: spec.and_then(|spec| spec.node_name.clone()),
@@ -60,8 +60,7 @@ pub fn describe(pod: &Pod) -> Option<(String, PodInfo)> {
         labels: read(metadata.labels.as_ref()),
         annotations: read(metadata.annotations.as_ref()),
         containers,
-    };
-    Some((metadata.uid.clone()?, info))
+    }
 }
 
 fn container_info(
@@ -160,9 +159,8 @@ mod tests {
             },
         }))
         .expect("a pod");
-        let (uid, info) = describe(&pod).expect("it has a UID");
+        let info = describe(&pod);
         let owned = |key: &str, value: &str| (key.to_owned(), value.to_owned());
-        assert_eq!(uid, "u");
         assert_eq!(info.workload, Some(owned("Deployment", "agent-a")));
         assert_eq!(info.labels, [owned("kaos.tools/resource", "a")]);
         assert_eq!(

@@ -1,69 +1,25 @@
-//! The watch of this node's pods.
+//! A watch of one kind of object.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use futures::TryStreamExt as _;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::NamespaceResourceScope;
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt as _, watcher as watch};
-use kube::{Api, Client};
+use kube::{Api, Client, Resource};
+use serde::de::DeserializeOwned;
 use thiserror::Error;
 
-use super::pod::describe;
-use crate::capture::pods::{PodNews, PodSender};
-use crate::health::counters::Counters;
-
-/// Label of the pods that are observed: the operator sets it.
-pub const SELECTOR: &str = "kaos.tools/telemetry=enabled";
+use super::state::WatchState;
 
 /// No API server can be asked.
 #[derive(Debug, Error)]
 #[error("no Kubernetes is configured here: {0}; run in a pod, or set KUBECONFIG")]
 pub struct Error(String);
-
-/// How the watch fares.
-#[derive(Debug, Default)]
-pub struct WatchState {
-    synced: AtomicBool,
-    connected: AtomicBool,
-    errors: AtomicU64,
-    pods: AtomicU64,
-}
-
-impl WatchState {
-    /// All pods of the node were told at least once.
-    #[must_use]
-    pub fn is_synced(&self) -> bool {
-        self.synced.load(Ordering::Relaxed)
-    }
-
-    /// The last answer of the API server was none of an error.
-    #[must_use]
-    pub fn is_connected(&self) -> bool {
-        self.connected.load(Ordering::Relaxed)
-    }
-
-    /// Requests to the API server that failed.
-    #[must_use]
-    pub fn errors(&self) -> u64 {
-        self.errors.load(Ordering::Relaxed)
-    }
-
-    /// Pods that are observed now.
-    #[must_use]
-    pub fn pods(&self) -> u64 {
-        self.pods.load(Ordering::Relaxed)
-    }
-}
-
-impl Counters for WatchState {
-    fn visit(&self, visit: &mut dyn FnMut(&'static str, u64)) {
-        visit("kubernetes.watch_errors", self.errors());
-    }
-}
 
 /// A client of the API server that the service account of this pod, or else the kubeconfig, names.
 ///
@@ -75,92 +31,154 @@ pub async fn client() -> Result<Client, Error> {
         .map_err(|error| Error(error.to_string()))
 }
 
-/// Watches the pods of a node until nobody listens any more. Without an API server it goes on
-/// trying, ever more slowly; what was told holds meanwhile.
-pub async fn follow(client: Client, node_name: String, news: PodSender, state: Arc<WatchState>) {
-    let config = watcher::Config::default()
-        .fields(&format!("spec.nodeName={node_name}"))
-        .labels(SELECTOR);
-    let stream = watch(Api::<Pod>::all(client), config).default_backoff();
+/// Who hears of objects.
+pub(super) trait Audience<K> {
+    /// What is watched and what follows where it cannot be, for the log.
+    const WITHOUT: &'static str;
+    /// Objects that are told of at once.
+    const MOST: usize;
+    /// What is told of an object: of the same nothing is told again.
+    type Told: Hash;
+
+    /// What is to be told of an object; `None` where there is nothing.
+    fn of(&self, object: &K) -> Option<Self::Told>;
+
+    /// Tells; false where nobody listens.
+    fn tell(&self, uid: String, told: Self::Told) -> bool;
+
+    /// Tells that an object is gone; false where nobody listens.
+    fn forget(&self, uid: String) -> bool;
+}
+
+/// Watches until nobody listens any more. Without an API server it goes on trying, ever more slowly;
+/// what was told holds meanwhile.
+pub(super) async fn follow<K, A>(
+    client: Client,
+    config: watcher::Config,
+    audience: A,
+    state: Arc<WatchState>,
+) where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    K: Clone + Debug + DeserializeOwned + Send + 'static,
+    A: Audience<K>,
+{
+    let stream = watch(Api::<K>::all(client), config).default_backoff();
     let mut stream = pin!(stream);
-    let mut follower = Follower {
-        news,
-        state,
-        told: BTreeSet::new(),
-        listed: BTreeSet::new(),
-    };
+    let mut follower = Follower::new(audience, state);
     loop {
         match stream.try_next().await {
             Ok(Some(event)) => {
-                follower.state.connected.store(true, Ordering::Relaxed);
+                follower.state.answered();
                 if !follower.push(event) {
                     return;
                 }
             }
             Ok(None) => return,
             Err(error) => {
-                let state = &follower.state;
-                state.errors.fetch_add(1, Ordering::Relaxed);
                 // Once per outage, not once per attempt.
-                if state.connected.swap(false, Ordering::Relaxed) || state.errors() == 1 {
-                    tracing::warn!(
-                        "the pods of this node cannot be watched, going on with what is known: {error}"
-                    );
+                if follower.state.failed() {
+                    tracing::warn!("{}: {error}", A::WITHOUT);
                 }
             }
         }
     }
 }
 
-struct Follower {
-    news: PodSender,
-    state: Arc<WatchState>,
-    /// UIDs of the pods that were told and are still there.
-    told: BTreeSet<String>,
-    /// Those of a list that is not complete yet.
-    listed: BTreeSet<String>,
+/// What was told, as far as it must be known again.
+struct Known {
+    /// Number of the list that had it last.
+    list: u64,
+    /// Digest of what was told.
+    digest: u64,
 }
 
-impl Follower {
+pub(super) struct Follower<A> {
+    audience: A,
+    state: Arc<WatchState>,
+    /// What was told and still holds, by UID.
+    told: BTreeMap<String, Known>,
+    lists: u64,
+}
+
+impl<A> Follower<A> {
+    pub(super) fn new(audience: A, state: Arc<WatchState>) -> Self {
+        Self {
+            audience,
+            state,
+            told: BTreeMap::new(),
+            lists: 0,
+        }
+    }
+
     /// False where nobody listens.
-    fn push(&mut self, event: Event<Pod>) -> bool {
+    pub(super) fn push<K: Resource>(&mut self, event: Event<K>) -> bool
+    where
+        A: Audience<K>,
+    {
         let is_heard = match event {
             Event::Init => {
-                self.listed.clear();
+                self.lists += 1;
                 true
             }
-            Event::InitApply(pod) => {
-                self.listed.extend(pod.metadata.uid.clone());
-                self.tell(&pod)
-            }
+            Event::InitApply(object) | Event::Apply(object) => self.apply(&object),
             Event::InitDone => {
-                let gone: Vec<_> = self.told.difference(&self.listed).cloned().collect();
-                self.listed.clear();
-                self.state.synced.store(true, Ordering::Relaxed);
+                let lists = self.lists;
+                let gone = self.told.iter().filter(|(_, known)| known.list < lists);
+                let gone: Vec<_> = gone.map(|(uid, _)| uid.clone()).collect();
+                self.state.listed();
                 gone.into_iter().all(|uid| self.forget(uid))
             }
-            Event::Apply(pod) => self.tell(&pod),
-            Event::Delete(pod) => pod.metadata.uid.is_none_or(|uid| self.forget(uid)),
+            Event::Delete(object) => match object.meta().uid.clone() {
+                Some(uid) => self.forget(uid),
+                None => true,
+            },
         };
-        self.state
-            .pods
-            .store(self.told.len() as u64, Ordering::Relaxed);
+        self.state.knows(self.told.len());
         is_heard
     }
 
-    fn tell(&mut self, pod: &Pod) -> bool {
-        let Some((uid, info)) = describe(pod) else {
+    fn apply<K: Resource>(&mut self, object: &K) -> bool
+    where
+        A: Audience<K>,
+    {
+        // No API server sends one without.
+        let Some(uid) = object.meta().uid.clone() else {
             return true;
         };
-        self.told.insert(uid.clone());
-        self.news.send(PodNews {
-            uid,
-            pod: Some(Box::new(info)),
-        })
+        let Some(news) = self.audience.of(object) else {
+            return self.forget(uid);
+        };
+        let known = Known {
+            list: self.lists,
+            digest: digest(&news),
+        };
+        let is_full = self.told.len() >= A::MOST;
+        match self.told.get_mut(&uid) {
+            Some(before) if before.digest == known.digest => {
+                before.list = known.list;
+                return true;
+            }
+            Some(_) => {}
+            None if is_full => {
+                self.state.refused();
+                return true;
+            }
+            None => {}
+        }
+        self.told.insert(uid.clone(), known);
+        self.audience.tell(uid, news)
     }
 
-    fn forget(&mut self, uid: String) -> bool {
-        self.told.remove(&uid);
-        self.news.send(PodNews { uid, pod: None })
+    fn forget<K>(&mut self, uid: String) -> bool
+    where
+        A: Audience<K>,
+    {
+        self.told.remove(&uid).is_none() || self.audience.forget(uid)
     }
+}
+
+fn digest(told: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    told.hash(&mut hasher);
+    hasher.finish()
 }

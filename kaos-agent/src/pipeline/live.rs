@@ -10,7 +10,7 @@ use rand::Rng as _;
 use tokio::signal::unix::{Signal as UnixSignal, SignalKind, signal};
 use tokio::sync::oneshot;
 
-use super::memory::{self, Memory, Pressure};
+use super::memory::{Memory, Pressure};
 use super::output;
 use super::pods::PodWatch;
 use super::recorder::Recorder;
@@ -25,6 +25,7 @@ use crate::export::exporter::WhenFull;
 use crate::health::counters::Counters;
 use crate::health::server;
 use crate::health::status::Status;
+use crate::kubernetes::Watches;
 use crate::settings::{LiveSettings, LiveTarget, Reload, Selection, Selectors, StatsFormat};
 use crate::time::Nanos;
 
@@ -96,17 +97,15 @@ pub fn run_live(settings: LiveSettings, reload: Option<Reload>) -> anyhow::Resul
         LiveTarget::Recording(recording) => Box::new(Recorder::create(recording)?),
     };
     let bell = live.bell().context("cannot wait for the ring buffer")?;
-    let watch = match pods {
-        Some(pods) => Some(pods.start(&mut live, &runtime)?),
-        None => None,
+    let watches = match pods {
+        Some(pods) => pods.start(&mut live, &runtime)?,
+        None => Watches::default(),
     };
-    let status = Arc::new(Status::new(monotonic(), watch));
+    let status = Arc::new(Status::new(monotonic(), watches));
     if let Some(listen) = settings.listen {
         let serving = server::serve(listen, Arc::clone(&status));
         runtime.spawn(runtime.block_on(serving)?);
     }
-    // Loading the programs took more than everything afterwards does.
-    memory::give_back();
     announce(&attached);
 
     let wishes = Arc::new(Wishes::default());
@@ -225,6 +224,7 @@ fn work(
         if let Some(reloaded) = locked(&wishes.reloaded).take() {
             memory.set_limit(reloaded.memory_limit);
         }
+        memory.tidy(monotonic());
         if let Some(pressure) = memory.look(monotonic()) {
             consumer.relieve(pressure, monotonic());
         }

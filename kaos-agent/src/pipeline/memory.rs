@@ -7,13 +7,21 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::ptr::null_mut;
 
 use procfs::Current as _;
 use procfs::process::Process;
 
 use crate::health::counters::Counters;
+use crate::health::heap;
 use crate::time::Nanos;
+
+/// How often memory that was freed is looked at. The first time is right after the start, which needs
+/// several times what is needed later: the kernel's types are read, and programs of other processes.
+const TIDY_EVERY: Nanos = 60_000_000_000;
+
+/// Freed memory that may stay with the allocator: giving it back and getting it again costs more than
+/// so little is worth.
+const MOST_FREE: u64 = 8 << 20;
 
 /// How often the process's memory is looked at.
 const EVERY: Nanos = 1_000_000_000;
@@ -63,6 +71,7 @@ pub(super) struct Memory {
     pressure: Pressure,
     /// Looks at which something was given up.
     short: u64,
+    tidied_at: Nanos,
 }
 
 impl Memory {
@@ -74,6 +83,18 @@ impl Memory {
             looked_at: 0,
             pressure: Pressure::None,
             short: 0,
+            tidied_at: 0,
+        }
+    }
+
+    /// Gives back what was freed, now and then and where it is much.
+    pub(super) fn tidy(&mut self, now: Nanos) {
+        if now < self.tidied_at + TIDY_EVERY {
+            return;
+        }
+        self.tidied_at = now;
+        if heap::look().is_some_and(|heap| heap.free > MOST_FREE) {
+            heap::give_back();
         }
     }
 
@@ -116,14 +137,6 @@ impl Counters for Memory {
         visit("memory.limit_bytes", self.limit.unwrap_or_default());
         visit("memory.pressure", self.pressure as u64);
     }
-}
-
-/// Gives freed memory back to the kernel, so that the next look tells what is really used.
-pub(super) fn give_back() {
-    // All arenas: `MALLCTL_ARENAS_ALL`.
-    let purge = c"arena.4096.purge";
-    // SAFETY: the name ends, and nothing is read from it or written to it.
-    unsafe { tikv_jemalloc_sys::mallctl(purge.as_ptr(), null_mut(), null_mut(), null_mut(), 0) };
 }
 
 fn effective(limit: Option<u64>) -> Option<u64> {

@@ -8,8 +8,9 @@ use kube::Client;
 use tokio::runtime::Runtime;
 
 use crate::capture::live::Live;
-use crate::capture::pods::{Pods, channel, unified_hierarchy};
-use crate::kubernetes::{self, WatchState};
+use crate::capture::news::channel;
+use crate::capture::pods::{Pods, unified_hierarchy};
+use crate::kubernetes::{self, Watches};
 use crate::settings::PodSelection;
 
 /// A watch of pods that is not begun.
@@ -41,23 +42,31 @@ impl PodWatch {
     ///
     /// # Errors
     /// The process is out of descriptors.
-    pub(super) fn start(
-        self,
-        live: &mut Live,
-        runtime: &Runtime,
-    ) -> anyhow::Result<Arc<WatchState>> {
-        let bell = live.bell().context("cannot wait for the ring buffer")?;
-        let (sender, news) = channel(bell);
+    pub(super) fn start(self, live: &mut Live, runtime: &Runtime) -> anyhow::Result<Watches> {
+        let bell = || live.bell().context("cannot wait for the ring buffer");
+        let (pods, pod_news) = channel(bell()?);
+        let (peers, peer_news) = channel(bell()?);
         let init_containers = self.selection.init_containers;
-        live.follow_pods(Pods::new(news, self.hierarchy, init_containers));
-        let state = Arc::new(WatchState::default());
-        let watch = kubernetes::follow(
+        live.follow_pods(Pods::new(pod_news, self.hierarchy, init_containers));
+        live.follow_peers(peer_news);
+        let mut watches = Watches::default();
+        if self.selection.resolve_services {
+            let state = Arc::default();
+            watches.services = Some(Arc::clone(&state));
+            let client = self.client.clone();
+            let peers = peers.try_clone().context("cannot wake the pipeline")?;
+            runtime.spawn(kubernetes::follow_services(client, peers, state));
+        }
+        let state = Arc::default();
+        watches.pods = Some(Arc::clone(&state));
+        let node_name = self.selection.node_name;
+        runtime.spawn(kubernetes::follow_pods(
             self.client,
-            self.selection.node_name,
-            sender,
-            Arc::clone(&state),
-        );
-        runtime.spawn(watch);
-        Ok(state)
+            node_name,
+            pods,
+            peers,
+            state,
+        ));
+        Ok(watches)
     }
 }

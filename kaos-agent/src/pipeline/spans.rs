@@ -7,12 +7,13 @@ use anyhow::Context as _;
 use tokio::runtime::{Handle, Runtime};
 
 use super::live::Consumer;
-use super::memory::{self, Pressure};
+use super::memory::Pressure;
 use super::output;
 use super::stages::{StageSettings, Stages};
 use crate::capture::event::{Event, SocketId};
 use crate::export::exporter::{ExportCounters, Exporter, WhenFull};
 use crate::health::counters::Counters;
+use crate::health::heap;
 use crate::identity::environment;
 use crate::identity::identities::AgentDefaults;
 use crate::runs::beside::Sign;
@@ -119,6 +120,9 @@ impl Consumer for SpanMaker {
     fn tick(&mut self, now: Nanos) -> anyhow::Result<()> {
         self.stages.tick(now, &mut self.signals);
         self.export();
+        if let Some(exporter) = &mut self.exporter {
+            exporter.tick();
+        }
         Ok(())
     }
 
@@ -134,7 +138,7 @@ impl Consumer for SpanMaker {
             exporter.shed();
         }
         if pressure > Pressure::None {
-            memory::give_back();
+            heap::give_back();
         }
     }
 
@@ -163,5 +167,8 @@ impl Counters for SpanMaker {
 
     fn levels(&self, visit: &mut dyn FnMut(&'static str, u64)) {
         self.stages.levels(visit);
+        if let Some(exporter) = &self.exporter {
+            exporter.levels(visit);
+        }
     }
 }

@@ -82,6 +82,7 @@ impl Stages {
         match event {
             Event::Process(process) => self.identities.push(process, &mut self.warnings),
             Event::Pod(pod) => self.identities.push_pod(pod, &mut self.warnings),
+            Event::Peer(peer) => self.identities.push_peer(peer),
             Event::Clock { offset, .. } => self.runs.clock(*offset),
             Event::Context(context) => self.runs.context(context),
             Event::Connection(connection) if connection.change.is_connecting() => {
@@ -175,7 +176,9 @@ impl Stages {
         for event in self.exchange_events.drain(..) {
             self.runs.push(event, &services, &mut self.spans);
         }
-        for span in self.spans.drain(..) {
+        for mut span in self.spans.drain(..) {
+            let address = span.called_address();
+            span.peer = address.and_then(|address| self.identities.peer_at(address));
             self.telemetry.push(span, signals);
         }
         for session in self.runs.take_sessions() {
@@ -201,5 +204,6 @@ impl Counters for Stages {
         visit("exchanges.open", self.exchanges.open() as u64);
         visit("runs.mcp_sessions_open", self.runs.mcp_sessions() as u64);
         visit("identity.processes", self.identities.processes() as u64);
+        visit("identity.peers", self.identities.peers() as u64);
     }
 }

@@ -1,11 +1,13 @@
 //! What this stage hands on: a finished exchange with its place in a trace.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use opentelemetry::SpanId;
 use opentelemetry::trace::SpanContext;
 
-use crate::exchanges::exchange::{ConnectFailure, Exchange};
+use crate::capture::event::PeerInfo;
+use crate::exchanges::exchange::{ConnectFailure, Exchange, Role};
 use crate::exchanges::meaning::Operation;
 use crate::exchanges::rpc::mcp::{McpMessage, McpRequest};
 use crate::identity::service::Service;
@@ -30,6 +32,23 @@ pub struct FinishedSpan {
     pub part: Part,
     /// What it tells.
     pub subject: Subject,
+    /// Who has the address that was called, where that is known. This stage does not ask.
+    pub peer: Option<Arc<PeerInfo>>,
+}
+
+impl FinishedSpan {
+    /// The address that was called.
+    #[must_use]
+    pub fn called_address(&self) -> Option<IpAddr> {
+        let exchange = match &self.subject {
+            Subject::Exchange(exchange) => exchange,
+            Subject::BatchedCall(call) => &call.exchange,
+            Subject::ConnectFailure(failure) => return failure.endpoints.remote_ip(),
+            Subject::Loop(_) | Subject::Step(_) | Subject::Tool(_) => return None,
+        };
+        let request = &exchange.request;
+        (request.role == Role::Client).then(|| request.endpoints.remote_ip())?
+    }
 }
 
 /// The parent of a span, in the same trace.

@@ -420,6 +420,7 @@ impl Traces {
             exported: known.telling == Telling::Span && sampled,
             part: std::mem::take(&mut known.part),
             subject,
+            peer: None,
         });
     }
 }

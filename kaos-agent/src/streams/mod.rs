@@ -121,7 +121,11 @@ impl Streams {
                     self.process_exited(process.pid, process.at, out);
                 }
             }
-            Event::Pod(_) | Event::Context(_) | Event::Clock { .. } | Event::Lost { .. } => {}
+            Event::Pod(_)
+            | Event::Peer(_)
+            | Event::Context(_)
+            | Event::Clock { .. }
+            | Event::Lost { .. } => {}
         }
     }
 

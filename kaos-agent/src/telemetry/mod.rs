@@ -15,6 +15,7 @@ pub mod instruments;
 mod mcp;
 mod metrics;
 mod names;
+mod peer;
 mod secrets;
 pub mod url;
 
@@ -143,7 +144,10 @@ impl Telemetry {
         }
         if finished.exported {
             self.counters.spans += 1;
-            let told = tell(&finished);
+            let mut told = tell(&finished);
+            if let Some(peer) = &finished.peer {
+                peer::tell(peer, &mut told.attributes);
+            }
             let span = Box::new(self.span(&finished, told));
             let service = finished.service;
             out.push(Signal::Span { service, span });

@@ -36,6 +36,7 @@ fn finished(subject: Subject) -> FinishedSpan {
         exported: true,
         part: Part::Http,
         subject,
+        peer: None,
     }
 }
 

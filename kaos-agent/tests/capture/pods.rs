@@ -4,7 +4,8 @@ use std::sync::mpsc::Receiver;
 
 use kaos_agent::capture::event::{ContainerInfo, Event, PodInfo, ProcessChange};
 use kaos_agent::capture::live::Live;
-use kaos_agent::capture::pods::{PodNews, PodSender, Pods, channel, unified_hierarchy};
+use kaos_agent::capture::news::{NewsSender, channel};
+use kaos_agent::capture::pods::{PodNews, Pods, unified_hierarchy};
 use kaos_agent::settings::{PodSelection, Selectors};
 
 use crate::support::{Cgroup, Python, Seen, live};
@@ -16,11 +17,12 @@ fn uid(test: u32) -> String {
     format!("{:08x}-0000-4000-8000-{test:012x}", std::process::id())
 }
 
-fn following() -> (Live, PodSender) {
+fn following() -> (Live, NewsSender<PodNews>) {
     let mut live = live(Selectors {
         pods: Some(PodSelection {
             node_name: "node".to_owned(),
             init_containers: false,
+            resolve_services: false,
         }),
         ..Selectors::default()
     });

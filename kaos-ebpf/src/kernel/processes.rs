@@ -1,22 +1,24 @@
 //! Which processes are captured.
 
 use aya_ebpf::EbpfContext;
-use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_ktime_get_ns};
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_ktime_get_ns};
 use kaos_ebpf::counter::Counter;
 use kaos_ebpf::record::{FLAG_CANDIDATE, Header, Kind, Life, ProcessRecord};
 use kaos_ebpf::settings::{CANDIDATE, EXCLUDED, SELECTED};
 
 use super::count::count;
 use super::maps::PROCESSES;
+use super::read::kernel;
 use super::ring::{emit, emit_urgent};
 use super::settings::setting;
 
 /// Process and thread that run now.
 #[derive(Clone, Copy)]
 pub struct Task {
-    /// Thread-group id.
+    /// Process, as [`pid_of`] names it.
     pub pid: u32,
-    /// Thread id.
+    /// Thread, by its number in the initial pid namespace: no number of two threads is the same.
     pub tid: u32,
 }
 
@@ -24,10 +26,57 @@ pub struct Task {
 #[inline(always)]
 pub fn current() -> Task {
     let both = bpf_get_current_pid_tgid();
+    let pid = if setting!(pid_namespace) == 0 {
+        (both >> 32) as u32
+    } else {
+        // SAFETY: the helper has no conditions.
+        number(unsafe { bpf_get_current_task() }).unwrap_or(0)
+    };
     Task {
-        pid: (both >> 32) as u32,
+        pid,
         tid: both as u32,
     }
+}
+
+/// The number by which the agent finds a task's process in `/proc`; `None` where it cannot.
+#[inline(always)]
+pub fn pid_of(task: u64) -> Option<u32> {
+    if setting!(pid_namespace) == 0 {
+        kernel(task, setting!(offsets.task_tgid))
+    } else {
+        number(task)
+    }
+}
+
+/// The same where the agent is in a pid namespace of its own, as in a node that is a container: the
+/// second, or the third or fourth where that runs in containers itself. No loop: the verifier would
+/// walk it as often as it can be left.
+#[inline(always)]
+fn number(task: u64) -> Option<u32> {
+    let leader: u64 = kernel(task, setting!(offsets.task_leader))?;
+    let numbers: u64 = kernel(leader, setting!(offsets.task_numbers))?;
+    let level: u32 = kernel(numbers, setting!(offsets.numbers_level))?;
+    let list = numbers + setting!(offsets.numbers_list) as u64;
+    let at = |depth: u32| {
+        let number = list + depth as u64 * setting!(offsets.number_bytes) as u64;
+        let namespace: u64 = kernel(number, setting!(offsets.number_namespace))?;
+        let inode: u32 = kernel(namespace, setting!(offsets.pid_namespace_inode))?;
+        if inode != setting!(pid_namespace) {
+            return None;
+        }
+        kernel(number, setting!(offsets.number_value))
+    };
+    if level >= 1
+        && let Some(pid) = at(1)
+    {
+        return Some(pid);
+    }
+    if level >= 2
+        && let Some(pid) = at(2)
+    {
+        return Some(pid);
+    }
+    if level >= 3 { at(3) } else { None }
 }
 
 /// What the map says of a process, 0 for nothing.
@@ -53,9 +102,12 @@ pub fn is_captured(pid: u32) -> bool {
     selection & (SELECTED | CANDIDATE) != 0
 }
 
-/// Enters a process; false, and counted, where the map is full.
+/// Enters a process; false for one that the agent cannot find, and, counted, where the map is full.
 #[inline(always)]
 pub fn select(pid: u32, selection: u32) -> bool {
+    if pid == 0 {
+        return false;
+    }
     if PROCESSES.insert(&pid, &selection, 0).is_err() {
         count(Counter::ProcessMapFull, 1);
         return false;

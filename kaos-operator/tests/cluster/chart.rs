@@ -39,6 +39,7 @@ const EVERYTHING: &[&str] = &[
     "agent.args[0]=--init-containers",
     "agent.env[0].name=NO_COLOR",
     "agent.env[0].value=1",
+    "agent.resolveServices=false",
     "agent.sysAdmin=true",
     "agent.appArmorProfile=RuntimeDefault",
     "agent.imagePullSecrets[0].name=registry",

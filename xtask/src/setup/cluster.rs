@@ -43,14 +43,21 @@ pub const STEPS: &[Step] = &[
         missing: |machine| absent([etcd(&machine.cache)]),
         action: Action::User(|machine| {
             let package = "go.etcd.io/etcd/server/v3";
-            build_module(machine, "etcd", package, ETCD, &etcd(&machine.cache))
+            build_module(machine, package, ETCD, &[package], &etcd(&machine.cache))
         }),
     },
     Step {
         name: "helm",
         what: "installs the chart",
         missing: |machine| absent([helm(&machine.cache)]),
-        action: Action::User(build_helm),
+        action: Action::User(|machine| {
+            install(
+                machine,
+                "helm.sh/helm/v4/cmd/helm",
+                HELM,
+                &helm(&machine.cache),
+            )
+        }),
     },
 ];
 
@@ -68,13 +75,8 @@ pub const NODE_STEPS: &[Step] = &[
         missing: |machine| absent([coredns(&machine.cache)]),
         action: Action::User(|machine| {
             let package = "github.com/coredns/coredns";
-            build_module(
-                machine,
-                "coredns",
-                package,
-                COREDNS,
-                &coredns(&machine.cache),
-            )
+            let program = coredns(&machine.cache);
+            build_module(machine, package, COREDNS, &[package], &program)
         }),
     },
     Step {
@@ -114,7 +116,7 @@ pub fn node_is_there() -> Result<bool> {
         .all(|missing| missing.is_empty()))
 }
 
-fn kubernetes_programs(cache: &Path, programs: &[&str]) -> Vec<PathBuf> {
+pub fn kubernetes_programs(cache: &Path, programs: &[&str]) -> Vec<PathBuf> {
     let directory = kubernetes(cache);
     programs
         .iter()
@@ -142,7 +144,7 @@ fn helm(cache: &Path) -> PathBuf {
     cache.join(format!("helm-{HELM}/helm"))
 }
 
-fn absent(paths: impl IntoIterator<Item = PathBuf>) -> Vec<String> {
+pub fn absent(paths: impl IntoIterator<Item = PathBuf>) -> Vec<String> {
     paths
         .into_iter()
         .filter(|path| !path.exists())
@@ -157,7 +159,7 @@ struct Download {
     dir: PathBuf,
 }
 
-fn build_kubernetes(machine: &Machine, programs: &[&str]) -> Result<()> {
+pub fn build_kubernetes(machine: &Machine, programs: &[&str]) -> Result<()> {
     let module = "k8s.io/kubernetes";
     let work = work_directory(machine, "kubernetes")?;
     let requirement = format!("module build\n\ngo {GO}\n\nrequire {module} v{KUBERNETES}\n");
@@ -180,6 +182,8 @@ fn build_kubernetes(machine: &Machine, programs: &[&str]) -> Result<()> {
     let flags = format!(
         "-s -w -X {version}.gitVersion=v{KUBERNETES} -X {version}.gitMajor={major} -X {version}.gitMinor={minor}"
     );
+    // A single program goes into a directory that is there, else into a file of its name.
+    fs::create_dir_all(kubernetes(&machine.cache))?;
     build(&work, &kubernetes(&machine.cache), &flags, &packages)?;
     remove(&work)
 }
@@ -195,19 +199,25 @@ fn replacements(go_mod: &str) -> String {
     format!("\nreplace (\n{})\n", lines.collect::<String>())
 }
 
-/// Builds the only program of a module into a file.
-fn build_module(
+/// Builds programs of a module that `go install` refuses: one into a file, several into a directory.
+pub fn build_module(
     machine: &Machine,
-    name: &str,
-    package: &str,
+    module: &str,
     version: &str,
-    program: &Path,
+    packages: &[&str],
+    output: &Path,
 ) -> Result<()> {
-    let work = work_directory(machine, name)?;
-    let requirement = format!("module build\n\ngo {GO}\n\nrequire {package} v{version}\n");
+    let work = work_directory(machine, &module.replace('/', "-"))?;
+    let requirement = format!("module build\n\ngo {GO}\n\nrequire {module} v{version}\n");
     write(&work, "go.mod", &requirement)?;
-    import(&work, &[package.to_owned()])?;
-    build(&work, program, "-s -w", &[package.to_owned()])?;
+    let packages: Vec<String> = packages.iter().map(|&package| package.to_owned()).collect();
+    import(&work, &packages)?;
+    // What is there is whole.
+    let made = work.join("made");
+    build(&work, &made, "-s -w", &packages)?;
+    let directory = output.parent().context("a program has a directory")?;
+    fs::create_dir_all(directory)?;
+    fs::rename(&made, output).with_context(|| format!("cannot make {}", output.display()))?;
     remove(&work)
 }
 
@@ -225,11 +235,11 @@ fn build_pause(machine: &Machine) -> Result<()> {
     remove(&work)
 }
 
-fn build_helm(machine: &Machine) -> Result<()> {
-    let work = work_directory(machine, "helm")?;
-    let program = helm(&machine.cache);
-    let directory = program.parent().context("helm has a directory")?;
-    let package = format!("helm.sh/helm/v4/cmd/helm@v{HELM}");
+/// Builds a program that `go install` takes.
+pub fn install(machine: &Machine, package: &str, version: &str, program: &Path) -> Result<()> {
+    let work = work_directory(machine, &package.replace('/', "-"))?;
+    let directory = program.parent().context("a program has a directory")?;
+    let package = format!("{package}@v{version}");
     quietly(
         go(&work)
             .args(["install", "-trimpath", "-ldflags=-s -w", &package])

@@ -5,6 +5,7 @@
 //! and a changed version never meets an old result.
 
 mod cluster;
+mod kind;
 mod machine;
 mod ollama;
 mod packages;
@@ -19,6 +20,7 @@ use std::time::Instant;
 use anyhow::Result;
 
 pub use self::cluster::{is_there as cluster_is_there, node_is_there};
+pub use self::kind::kind_is_there;
 use self::machine::Machine;
 pub use self::root::{is_root, prefix as root_prefix};
 pub use self::steps::{AARCH64, bpf_linker, other_target, python};
@@ -43,6 +45,10 @@ pub struct Options {
     /// Also bring what a whole Kubernetes node needs, for `cargo xtask e2e` (more minutes).
     #[arg(long)]
     node: bool,
+    /// Also bring kind with a Docker and an image of its nodes, for `cargo xtask e2e --kind`, where this
+    /// machine has no kind and Docker in use (more minutes).
+    #[arg(long)]
+    kind: bool,
 }
 
 /// How a step went.
@@ -57,9 +63,16 @@ enum Outcome {
 /// # Errors
 /// The machine cannot be looked at: no `rustc`, no home directory.
 pub fn run(options: &Options) -> Result<ExitCode> {
+    let kind = options.kind && !kind::is_installed();
+    if options.kind && !kind {
+        println!(
+            "setup: kind and Docker of this machine are used; KAOS_KIND=built asks for our own"
+        );
+    }
     let more = [
-        (cluster::STEPS, options.cluster || options.node),
-        (cluster::NODE_STEPS, options.node),
+        (cluster::STEPS, options.cluster || options.node || kind),
+        (cluster::NODE_STEPS, options.node || kind),
+        (kind::STEPS, kind),
         (ollama::STEPS, options.ollama),
         (pythons::STEPS, options.pythons),
     ];

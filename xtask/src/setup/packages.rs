@@ -111,6 +111,26 @@ const NODE_PACKAGES: &[Package] = &[
     },
 ];
 
+/// What `tests/cluster/kind` needs beside what is built from source.
+const KIND_PACKAGES: &[Package] = &[
+    Package {
+        name: "docker.io",
+        probe: Probe::Program("dockerd"),
+    },
+    // The image of a node.
+    Package {
+        name: "debootstrap",
+        probe: Probe::File("/usr/sbin/debootstrap"),
+    },
+];
+
+/// Packages whose installation starts services that nobody asked for, where systemd runs: a web server
+/// on port 80, and a Docker with a bridge and rules of its own. The tests start their own.
+const STARTING: &[(&str, &[&str])] = &[
+    ("nginx-light", &["nginx"]),
+    ("docker.io", &["docker.service", "docker.socket"]),
+];
+
 /// Names of the packages that are not there.
 pub fn missing(machine: &Machine) -> Vec<String> {
     missing_of(PACKAGES, machine)
@@ -119,6 +139,11 @@ pub fn missing(machine: &Machine) -> Vec<String> {
 /// Names of the packages that a Kubernetes node needs and that are not there.
 pub fn missing_of_node(machine: &Machine) -> Vec<String> {
     missing_of(NODE_PACKAGES, machine)
+}
+
+/// Names of the packages that kind needs and that are not there.
+pub fn missing_of_kind(machine: &Machine) -> Vec<String> {
+    missing_of(KIND_PACKAGES, machine)
 }
 
 fn missing_of(packages: &[Package], machine: &Machine) -> Vec<String> {
@@ -149,10 +174,14 @@ pub fn install(machine: &Machine, missing: &[String]) -> Result<Vec<Words>> {
     .chain(["--yes", "--no-install-recommends"])
     .chain(missing.iter().map(String::as_str));
     let mut lines = vec![words(["apt-get", "update"]), words(install)];
-    let starts_nginx = missing.iter().any(|name| name == "nginx-light");
-    if starts_nginx && Path::new("/run/systemd/system").exists() {
-        // Installing the package starts a web server on port 80; the tests start their own.
-        lines.push(words(["systemctl", "disable", "--now", "nginx"]));
+    if Path::new("/run/systemd/system").exists() {
+        let started = STARTING
+            .iter()
+            .filter(|(name, _)| missing.iter().any(|it| it == name));
+        for (_, services) in started {
+            let stop = ["systemctl", "disable", "--now"].into_iter();
+            lines.push(words(stop.chain(services.iter().copied())));
+        }
     }
     Ok(lines)
 }

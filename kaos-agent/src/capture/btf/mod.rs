@@ -81,10 +81,13 @@ fn registers(types: &Types) -> Result<Registers, String> {
 }
 
 /// Byte offset of a member, given as a path through named members; anonymous structures and
-/// unions on the way are looked through.
+/// unions on the way are looked through. Without a path, the size of the structure.
 fn field(types: &Types, structure: &str, path: &str) -> Result<u32, String> {
     let missing = || format!("{structure}.{path}");
     let mut current = types.structure(structure).ok_or_else(missing)?;
+    if path.is_empty() {
+        return Ok(types.size(current));
+    }
     let mut bits = 0;
     let mut names = path.split('.').peekable();
     while let Some(name) = names.next() {
@@ -126,6 +129,8 @@ mod tests {
         assert_eq!(offsets.sock_local_ip4, 4);
         assert_eq!(offsets.sock_local_port, offsets.sock_remote_port + 2);
         assert!(offsets.tcp_write_seq > offsets.sock_error);
+        // struct upid is a number and a pointer.
+        assert_eq!((offsets.number_value, offsets.number_bytes), (0, 16));
         if cfg!(target_arch = "x86_64") {
             // struct pt_regs of the x86-64 ABI.
             assert_eq!(

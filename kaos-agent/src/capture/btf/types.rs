@@ -95,6 +95,12 @@ impl Types {
             })
     }
 
+    /// Its size in bytes.
+    #[must_use]
+    pub fn size(&self, composite: Composite) -> u32 {
+        self.number(composite.start + 8)
+    }
+
     /// Its members.
     pub fn members(&self, composite: Composite) -> impl Iterator<Item = Member<'_>> {
         let info = self.number(composite.start + 4);

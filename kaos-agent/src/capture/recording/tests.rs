@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::capture::event::{
     ConnectionChange, ConnectionEvent, ContextChange, ContextEvent, Data, Direction, Endpoints,
-    Event, Label, ProcessChange, ProcessEvent, ProcessInfo, SocketId,
+    Event, Label, PeerEvent, PeerInfo, ProcessChange, ProcessEvent, ProcessInfo, SocketId,
 };
 use crate::settings::RecordedContents;
 use crate::time::WallOffset;
@@ -81,6 +81,16 @@ fn events() -> Vec<Event> {
                 context: 9,
                 origin: Label::Thread,
             },
+        }),
+        Event::Peer(PeerEvent {
+            at: 8,
+            uid: "u".to_owned(),
+            peer: Some(Box::new(PeerInfo {
+                addresses: vec!["10.96.0.1".parse().unwrap()],
+                service_name: "models".to_owned(),
+                namespace: "team".to_owned(),
+                cluster_service: Some("modelapi-models".to_owned()),
+            })),
         }),
         // More than a second later: another block.
         data(2_000_000_000, b"GET /b HTTP/1.1\r\n\r\n"),
@@ -161,7 +171,7 @@ fn what_is_written_is_counted() {
         .for_each(|event| writer.push(event).unwrap());
     let counters = writer.finish().unwrap();
     let expected = RecordingCounters {
-        events: 8,
+        events: 9,
         payload_bytes: 38,
         file_bytes: file.bytes().len() as u64,
         connections_forgotten: 0,
@@ -183,11 +193,11 @@ fn a_killed_writer_leaves_all_but_the_last_block() {
         .iter()
         .for_each(|event| writer.push(event).unwrap());
     let (readable, error) = read(&file.bytes());
-    assert_eq!(readable, events()[..7]);
+    assert_eq!(readable, events()[..8]);
     assert!(
         error
             .unwrap()
-            .starts_with("the file ends after record 7 without an end mark")
+            .starts_with("the file ends after record 8 without an end mark")
     );
     writer.tick(3_000_000_000).unwrap();
     assert_eq!(read(&file.bytes()).0, events());

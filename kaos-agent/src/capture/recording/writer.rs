@@ -106,9 +106,11 @@ impl Writer {
             }
             Event::Process(process) => Event::Process(self.redactor.redact_process(process)),
             Event::Pod(pod) => Event::Pod(self.redactor.redact_pod(pod)),
-            Event::Connection(_) | Event::Context(_) | Event::Clock { .. } | Event::Lost { .. } => {
-                event.clone()
-            }
+            Event::Connection(_)
+            | Event::Context(_)
+            | Event::Peer(_)
+            | Event::Clock { .. }
+            | Event::Lost { .. } => event.clone(),
         };
         let payload_bytes = self.contents.len() - payload_start;
         self.records =

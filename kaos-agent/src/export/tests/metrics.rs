@@ -118,6 +118,31 @@ async fn histograms_are_exported_at_each_interval_and_at_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nothing_is_kept_of_services_that_are_gone() {
+    run_fast_clock();
+    let mut collector = Collector::start(Protocol::Grpc).await;
+    let mut exporter = otlp();
+    let levels = |exporter: &Exporter| {
+        let mut sizes = Vec::new();
+        exporter.levels(&mut |_, size| sizes.push(size));
+        sizes
+    };
+    for number in 0..10 {
+        let service = measured(&format!("shop {number}"), &collector, Temporality::Delta);
+        measure(&mut exporter, &service, 1.0, "/");
+    }
+    // Each is gone at once, and exported a last time at its interval.
+    assert_eq!(levels(&exporter), [1, 0, 10]);
+    for _ in 0..10 {
+        assert_eq!(points(&mut collector).await.len(), 1);
+    }
+    while levels(&exporter) != [0, 0, 0] {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        exporter.tick();
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn attributes_without_end_overflow_into_one_point() {
     run_fast_clock();
     let mut collector = Collector::start(Protocol::Grpc).await;

@@ -4,9 +4,7 @@ use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 
 use crate::kernel::cgroups;
-use crate::kernel::processes::{pointer, select_by_deed};
-use crate::kernel::read::kernel;
-use crate::kernel::settings::setting;
+use crate::kernel::processes::{pid_of, pointer, select_by_deed};
 
 /// `cgroup_mkdir(cgrp, path)`
 #[btf_tracepoint(function = "cgroup_mkdir")]
@@ -32,7 +30,7 @@ pub fn cgroup_attach_task(context: BtfTracePointContext) -> i32 {
 #[inline(always)]
 fn try_attach(cgroup: u64, task: u64) -> Option<()> {
     if cgroups::is_selected(cgroups::unified_id(cgroup)?) {
-        select_by_deed(kernel(task, setting!(offsets.task_tgid))?);
+        select_by_deed(pid_of(task)?);
     }
     Some(())
 }

@@ -9,7 +9,7 @@ use aya_ebpf::macros::{uprobe, uretprobe};
 use aya_ebpf::programs::{ProbeContext, RetProbeContext};
 use kaos_ebpf::python::{COPY, ThreadRecord};
 
-use crate::kernel::processes::{current, is_captured};
+use crate::kernel::processes::{current, is_captured, pid_of};
 use crate::kernel::python;
 use crate::kernel::read::kernel;
 use crate::kernel::settings::setting;
@@ -76,7 +76,7 @@ fn try_thread(context: *mut TaskIteration) -> Option<()> {
     if task == 0 {
         return None;
     }
-    let pid: u32 = kernel(task, setting!(offsets.task_tgid))?;
+    let pid = pid_of(task)?;
     if !is_captured(pid) {
         return None;
     }

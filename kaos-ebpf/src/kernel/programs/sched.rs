@@ -7,7 +7,7 @@ use kaos_ebpf::settings::{CANDIDATE, EXCLUDED, SELECTED};
 
 use crate::kernel::cgroups;
 use crate::kernel::maps::PROCESSES;
-use crate::kernel::processes::{current, pointer, select, selection, tell};
+use crate::kernel::processes::{current, pid_of, pointer, select, selection, tell};
 use crate::kernel::program;
 use crate::kernel::python;
 use crate::kernel::read::kernel;
@@ -23,8 +23,8 @@ pub fn sched_process_fork(context: BtfTracePointContext) -> i32 {
 
 #[inline(always)]
 fn try_fork(parent: u64, child: u64) -> Option<()> {
-    let parent_pid: u32 = kernel(parent, setting!(offsets.task_tgid))?;
-    let pid: u32 = kernel(child, setting!(offsets.task_tgid))?;
+    let parent_pid = pid_of(parent)?;
+    let pid = pid_of(child)?;
     if pid == parent_pid {
         return None;
     }
@@ -50,7 +50,7 @@ pub fn sched_process_exec(context: BtfTracePointContext) -> i32 {
 
 #[inline(always)]
 fn try_exec(task: u64, executed: u64) -> Option<()> {
-    let pid: u32 = kernel(task, setting!(offsets.task_tgid))?;
+    let pid = pid_of(task)?;
     let mut now = selection(pid);
     if now & EXCLUDED != 0 {
         return None;
@@ -78,7 +78,7 @@ pub fn sched_process_exit(context: BtfTracePointContext) -> i32 {
 
 #[inline(always)]
 fn try_exit(task: u64) -> Option<()> {
-    let pid: u32 = kernel(task, setting!(offsets.task_tgid))?;
+    let pid = pid_of(task)?;
     let known = selection(pid);
     if known == 0 {
         return None;
