@@ -134,8 +134,7 @@ impl OtlpRoutes {
 
     /// The route of a service. Those of services that nobody has any more are forgotten first.
     fn route(&mut self, service: &Arc<Service>) -> &mut ServiceRoute {
-        self.services
-            .retain(|_, route| route.service.strong_count() > 0);
+        self.forget_gone();
         self.services
             .entry(Arc::as_ptr(service).addr())
             .or_insert_with(|| ServiceRoute {
@@ -143,6 +142,12 @@ impl OtlpRoutes {
                 spans: None,
                 metrics: None,
             })
+    }
+
+    /// Forgets the services that nobody has any more.
+    fn forget_gone(&mut self) {
+        self.services
+            .retain(|_, route| route.service.strong_count() > 0);
     }
 
     /// Has the queues drop what cannot be delivered now.
@@ -153,8 +158,7 @@ impl OtlpRoutes {
     /// Forgets services that nobody has any more, and tasks that have ended: what they hold is not kept
     /// until the next service comes.
     pub(super) fn tick(&mut self) {
-        self.services
-            .retain(|_, route| route.service.strong_count() > 0);
+        self.forget_gone();
         reap(&mut self.span_tasks);
         reap(&mut self.metric_tasks);
     }
@@ -171,8 +175,7 @@ impl OtlpRoutes {
     /// The queue of a destination, if there is a place for it. Services that want to batch
     /// differently have one each, and share the connection.
     fn queue(&mut self, destination: &Destination, batching: Batching) -> Option<Arc<SpanQueue>> {
-        self.services
-            .retain(|_, route| route.service.strong_count() > 0);
+        self.forget_gone();
         let mut live = None;
         self.queues.retain(|((to, how), queue)| {
             let queue = queue.upgrade();

@@ -48,14 +48,15 @@ impl Workloads<'_> {
         urls: &[String],
         wait: impl FnOnce(),
     ) -> Vec<String> {
-        let files = TempDir::new().expect("a temporary directory");
-        let pipe = NamedPipe::in_directory(files.path());
-        let mut command = self.command_in(root, service, files.path());
-        command.args(["python3", "-u", "/mnt/bundled.py", "ssl"]);
-        let client = Process::spawn(service, command.arg(pipe.path_in(GIVEN)));
-        wait();
-        pipe.write(&urls.join("\n"));
-        client.succeed()
+        let program = ["python3", "-u", "/mnt/bundled.py", "ssl"];
+        self.client_in(
+            root,
+            service,
+            &program,
+            &urls.join("\n"),
+            wait,
+            Process::succeed,
+        )
     }
 
     /// The curl of another root file system, which gets the URLs when `wait` has returned.
@@ -70,14 +71,12 @@ impl Workloads<'_> {
         urls: &[String],
         wait: impl FnOnce(),
     ) -> Vec<String> {
-        let files = TempDir::new().expect("a temporary directory");
-        let pipe = NamedPipe::in_directory(files.path());
-        let mut command = self.command_in(root, service, files.path());
-        command.arg("curl").args(CURL_OPTIONS);
-        let curl = Process::spawn(service, command.arg("--config").arg(pipe.path_in(GIVEN)));
-        wait();
-        pipe.write(&for_curl(urls));
-        told_by_curl(curl)
+        let program: Vec<_> = ["curl"]
+            .into_iter()
+            .chain(CURL_OPTIONS)
+            .chain(["--config"])
+            .collect();
+        self.client_in(root, service, &program, &for_curl(urls), wait, told_by_curl)
     }
 
     /// `probed.py`, which says how many milliseconds it took each of so many libraries to be probed.
@@ -90,6 +89,26 @@ impl Workloads<'_> {
         let mut command = self.python("probed", "probed.py");
         command.arg(files.path()).arg(times.to_string());
         Process::spawn("probed", &mut command).succeed()
+    }
+
+    /// A program of another root file system, whose last argument is a pipe that says this when `wait`
+    /// has returned; and what `told` makes of it.
+    fn client_in(
+        &self,
+        root: &Path,
+        service: &str,
+        program: &[&str],
+        given: &str,
+        wait: impl FnOnce(),
+        told: impl FnOnce(Process) -> Vec<String>,
+    ) -> Vec<String> {
+        let files = TempDir::new().expect("a temporary directory");
+        let pipe = NamedPipe::in_directory(files.path());
+        let mut command = self.command_in(root, service, files.path());
+        let client = Process::spawn(service, command.args(program).arg(pipe.path_in(GIVEN)));
+        wait();
+        pipe.write(given);
+        told(client)
     }
 
     /// A command that becomes the program that is its next argument, in another root file system, where
