@@ -7,6 +7,7 @@
 
 pub mod counter;
 pub mod position;
+pub mod process;
 pub mod python;
 pub mod record;
 pub mod settings;

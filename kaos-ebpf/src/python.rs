@@ -1,4 +1,4 @@
-//! How the programs find what runs in a Python process: values of their map of Python processes.
+//! How the programs find what runs in a Python process: part of what their map of processes holds.
 
 /// Where the interpreter of one process keeps what its threads run. Found in the process itself by
 /// user space, which checks it before it enters it.
@@ -14,8 +14,6 @@ pub struct PythonLayout {
     pub slot_behind: i32,
     /// From the thread state to the pointer to the running context.
     pub context: u32,
-    /// From a context to the number of those who entered it.
-    pub entered: u32,
     /// From an object to the pointer to its type.
     pub object_type: u32,
     /// `PYTHON_*`.
@@ -24,6 +22,42 @@ pub struct PythonLayout {
     pub epoch: u32,
     /// Contexts that were made while [`PYTHON_SEARCH`] is set.
     pub searched: u32,
+    /// Thread that flushes a stream of uvloop, 0 for none, or [`MANY_THREADS`]. This and the two below
+    /// are the programs' own.
+    pub flushing: u32,
+    /// What ran when that stream was written to, as a record's label.
+    pub flushed_context: u64,
+    /// 0: what ran then is not known.
+    pub flushed_known: u32,
+    /// Zero.
+    pub padding: u32,
+}
+
+/// `PythonLayout::flushing`: two threads flushed at the same time, which the interpreter's lock rules
+/// out. Where there is none, what flushes run for is not known.
+pub const MANY_THREADS: u32 = u32::MAX;
+
+/// What is read of a context (`struct _pycontextobject`), from the pointer to its type on.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct ContextWords {
+    /// Its type.
+    pub context_type: u64,
+    /// The context that was left for it, 0 for none.
+    pub left: u64,
+    /// Its variables and the list of weak references to it.
+    pub others: [u64; 2],
+    /// How many entered it: 0 or 1.
+    pub entered: u32,
+    /// Zero.
+    pub padding: u32,
+}
+
+impl ContextWords {
+    /// From the pointer to the type to `entered`.
+    pub const ENTERED: u32 = 32;
+    /// Bytes that are read: no more than a context has.
+    pub const BYTES: u32 = Self::ENTERED + 4;
 }
 
 /// `PythonLayout::slot_behind`: the slot is right beside the thread pointer.
@@ -65,12 +99,11 @@ pub struct ThreadRecord {
 
 /// Stated sizes of the maps.
 pub mod sizes {
-    /// Python processes that are followed at a time.
-    pub const PROCESSES: u32 = 8_192;
     /// Streams of uvloop whose writer is remembered: as many as connections.
     pub const STREAMS: u32 = 16_384;
-    /// Threads that flush a stream of uvloop at a time.
-    pub const FLUSHING: u32 = 4_096;
 }
 
-const _: () = assert!(size_of::<PythonLayout>() == 40 && size_of::<ThreadRecord>() == 16);
+const _: () = {
+    assert!(size_of::<PythonLayout>() == 56 && size_of::<ThreadRecord>() == 16);
+    assert!(core::mem::offset_of!(ContextWords, entered) == ContextWords::ENTERED as usize);
+};

@@ -219,13 +219,6 @@ pub enum TlsFunction {
 /// Entries of the map of syscalls: numbers at or above it have no buffer that we read.
 pub const SYSCALL_NUMBERS: u32 = 512;
 
-/// Value in the map of processes: what the process sends and receives is captured.
-pub const SELECTED: u32 = 1;
-/// Value in the map of processes: captured until user space has matched its executable.
-pub const CANDIDATE: u32 = 2;
-/// Value in the map of processes: never captured (ourselves).
-pub const EXCLUDED: u32 = 4;
-
 /// Stated defaults of the maps' sizes and of the budgets.
 pub mod defaults {
     /// Ring buffer: an eighth of a second of 5 000 exchanges a second with 10 KiB each; the reader

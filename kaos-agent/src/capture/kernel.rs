@@ -10,8 +10,9 @@ use aya::programs::uprobe::UProbeLink;
 use aya::programs::{BtfTracePoint, Iter, ProgramError, ProgramInfo, UProbe};
 use aya::{Btf, Ebpf, EbpfError, EbpfLoader};
 use kaos_ebpf::counter::Counter;
+use kaos_ebpf::process::{EXCLUDED, Process, SELECTED};
 use kaos_ebpf::python::{PythonLayout, ThreadRecord};
-use kaos_ebpf::settings::{CGROUPS_MATCH, CGROUPS_TELL, EXCLUDED, SELECTED, Settings};
+use kaos_ebpf::settings::{CGROUPS_MATCH, CGROUPS_TELL, Settings};
 use rand::Rng as _;
 
 use super::btf::read_offsets;
@@ -43,13 +44,13 @@ struct Global(Settings);
 // SAFETY: `Settings` consists of integers only and has no padding (its size is asserted).
 unsafe impl aya::Pod for Global {}
 
-/// The layout of a Python process, as it stands in the map.
+/// A process, as it stands in the map.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
-pub(super) struct Layout(pub(super) PythonLayout);
+pub(super) struct Entry(pub(super) Process);
 
-// SAFETY: `PythonLayout` consists of integers only and has no padding (its size is asserted).
-unsafe impl aya::Pod for Layout {}
+// SAFETY: `Process` consists of integers only and has no padding (its size is asserted).
+unsafe impl aya::Pod for Entry {}
 
 /// The object in the kernel. Everything is detached and freed when it is dropped: nothing is
 /// pinned.
@@ -57,11 +58,11 @@ pub struct Kernel {
     /// Keeps programs and maps alive.
     ebpf: Ebpf,
     ring: RingBuf<MapData>,
-    processes: HashMap<MapData, u32, u32>,
+    processes: HashMap<MapData, u32, Entry>,
     cgroups: HashMap<MapData, u64, u8>,
     ports: HashMap<MapData, u16, u8>,
     muted: HashMap<MapData, u64, u8>,
-    python: HashMap<MapData, u32, Layout>,
+    mutes: Array<MapData, u32>,
     counters: PerCpuArray<MapData, u64>,
 }
 
@@ -101,13 +102,13 @@ impl Kernel {
             cgroups: take(&mut ebpf, "CGROUPS", HashMap::try_from)?,
             ports: take(&mut ebpf, "PORTS", HashMap::try_from)?,
             muted: take(&mut ebpf, "MUTED", HashMap::try_from)?,
-            python: take(&mut ebpf, "PYTHON", HashMap::try_from)?,
+            mutes: take(&mut ebpf, "MUTES", Array::try_from)?,
             counters: take(&mut ebpf, "COUNTERS", PerCpuArray::try_from)?,
             ebpf,
         };
         kernel
             .processes
-            .insert(&std::process::id(), &EXCLUDED, 0)
+            .insert(&std::process::id(), &Entry(Process::new(EXCLUDED)), 0)
             .map_err(|error| broken("PROCESSES", &error))?;
         Ok(kernel)
     }
@@ -185,15 +186,31 @@ impl Kernel {
     /// # Errors
     /// The table is full.
     pub fn select(&mut self, pid: Pid) -> Result<(), String> {
+        self.enter(pid, self.known(pid), 0)
+    }
+
+    /// What the table has of a process. Only this thread and programs in the time of the process write
+    /// it, and they agree: the process is found and followed after it was selected.
+    fn known(&self, pid: Pid) -> Process {
         self.processes
-            .insert(&pid, &SELECTED, 0)
+            .get(&pid, 0)
+            .map_or_else(|_| Process::default(), |entry| entry.0)
+    }
+
+    fn enter(&mut self, pid: Pid, known: Process, flags: u64) -> Result<(), String> {
+        let selected = Process {
+            selection: SELECTED,
+            ..known
+        };
+        self.processes
+            .insert(&pid, &Entry(selected), flags)
             .map_err(|error| error.to_string())
     }
 
     /// Makes a candidate a selected process, if it still runs.
     pub fn confirm(&mut self, pid: Pid) {
         // A candidate that ended has lost its entry, and must not get one again.
-        let _ = self.processes.insert(&pid, &SELECTED, IF_PRESENT);
+        let _ = self.enter(pid, self.known(pid), IF_PRESENT);
     }
 
     /// Follows a process no more.
@@ -230,8 +247,11 @@ impl Kernel {
 
     /// Captures nothing more of a connection.
     pub fn mute(&mut self, socket: SocketId) {
-        // An LRU map has always room; a failure costs only what muting would save.
+        // An LRU map has always room; a failure costs only what muting would save. The programs look
+        // when the number has changed, whatever it is.
         let _ = self.muted.insert(&socket.0, &1, 0);
+        let mutes = self.mutes.get(&0, 0).unwrap_or_default().wrapping_add(1);
+        let _ = self.mutes.set(0, &mutes, 0);
     }
 
     /// The ring, for reading and waiting.
@@ -309,8 +329,13 @@ impl Programs for Kernel {
     }
 
     fn follow(&mut self, pid: Pid, layout: &PythonLayout) -> Result<(), String> {
-        self.python
-            .insert(&pid, &Layout(*layout), 0)
+        let followed = Process {
+            is_python: 1,
+            python: *layout,
+            ..self.known(pid)
+        };
+        self.processes
+            .insert(&pid, &Entry(followed), IF_PRESENT)
             .map_err(|error| error.to_string())
     }
 }

@@ -7,12 +7,12 @@ use std::os::fd::OwnedFd;
 
 use anyhow::{Context as _, anyhow};
 use aya::maps::{HashMap, Map, MapData, MapError};
+use kaos_ebpf::process::{CANDIDATE, EXCLUDED, Process, SELECTED};
 use kaos_ebpf::python::PythonLayout;
-use kaos_ebpf::settings::{CANDIDATE, EXCLUDED, SELECTED};
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
 use super::event::Pid;
-use super::kernel::Layout;
+use super::kernel::Entry;
 
 /// What the kernel side does with a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,12 +33,7 @@ pub enum Following {
 /// The agent is gone or attaches still, or this process may not look into it (CAP_SYS_PTRACE,
 /// CAP_BPF).
 pub fn following(agent: Pid, pid: Pid) -> anyhow::Result<Following> {
-    let processes: HashMap<_, u32, u32> = table(agent, "PROCESSES")?;
-    let selection = match processes.get(&pid, 0) {
-        Ok(selection) => selection,
-        Err(MapError::KeyNotFound) => return Ok(Following::No),
-        Err(error) => return Err(error).context("cannot read its table"),
-    };
+    let selection = known(agent, pid)?.map_or(0, |process| process.selection);
     Ok(match selection {
         SELECTED => Following::Selected,
         CANDIDATE => Following::Candidate,
@@ -53,17 +48,23 @@ pub fn following(agent: Pid, pid: Pid) -> anyhow::Result<Following> {
 /// # Errors
 /// As [`following`].
 pub fn python_layout(agent: Pid, pid: Pid) -> anyhow::Result<Option<PythonLayout>> {
-    let layouts: HashMap<_, u32, Layout> = table(agent, "PYTHON")?;
-    match layouts.get(&pid, 0) {
-        Ok(layout) => Ok(Some(layout.0)),
+    let process = known(agent, pid)?.filter(|process| process.is_python != 0);
+    Ok(process.map(|process| process.python))
+}
+
+/// What the table has of a process.
+fn known(agent: Pid, pid: Pid) -> anyhow::Result<Option<Process>> {
+    match processes(agent)?.get(&pid, 0) {
+        Ok(entry) => Ok(Some(entry.0)),
         Err(MapError::KeyNotFound) => Ok(None),
         Err(error) => Err(error).context("cannot read its table"),
     }
 }
 
-/// A map of an agent, by way of the agent's own descriptor: nothing is pinned, and to look maps up
+/// The table of an agent, by way of the agent's own descriptor: nothing is pinned, and to look maps up
 /// by their number takes CAP_SYS_ADMIN.
-fn table<Value: aya::Pod>(agent: Pid, name: &str) -> anyhow::Result<HashMap<MapData, u32, Value>> {
+fn processes(agent: Pid) -> anyhow::Result<HashMap<MapData, u32, Entry>> {
+    const NAME: &str = "PROCESSES";
     let directory = format!("/proc/{agent}/fd");
     let entries = fs::read_dir(&directory).with_context(|| format!("cannot read {directory}"))?;
     for entry in entries.flatten() {
@@ -78,11 +79,11 @@ fn table<Value: aya::Pod>(agent: Pid, name: &str) -> anyhow::Result<HashMap<MapD
         };
         let descriptor = duplicate(agent, number).context("cannot look into it")?;
         let map = MapData::from_fd(descriptor).context("cannot read its maps")?;
-        if map.info().is_ok_and(|info| info.name() == name.as_bytes()) {
+        if map.info().is_ok_and(|info| info.name() == NAME.as_bytes()) {
             return HashMap::try_from(Map::from_map_data(map)?).context("its table is another one");
         }
     }
-    Err(anyhow!("it has no table {name} (yet)"))
+    Err(anyhow!("it has no table {NAME} (yet)"))
 }
 
 /// A descriptor of another process as our own.

@@ -2,12 +2,13 @@
 
 use aya_ebpf::helpers::generated::bpf_get_socket_cookie;
 use kaos_ebpf::counter::Counter;
+use kaos_ebpf::process::Process;
 use kaos_ebpf::record::{
     Change, ConnectionRecord, FAMILY_INET, FAMILY_INET6, FAMILY_UNIX, Kind, Socket,
 };
 
 use super::count::count;
-use super::maps::CONNECTIONS;
+use super::maps::{self, CONNECTIONS, MUTES};
 use super::processes::{Task, header};
 use super::python::{Label, label};
 use super::read::kernel;
@@ -48,6 +49,10 @@ pub struct Connection {
     pub state: u16,
     /// How often it was tried to find out what it carries.
     pub attempts: u32,
+    /// What `MUTES` was when it was last looked for in `MUTED`.
+    pub mutes: u32,
+    /// Zero.
+    pub padding: u32,
 }
 
 /// A socket's cookie, 0 where nobody asked for it yet: those are none of ours.
@@ -72,6 +77,27 @@ pub fn find(cookie: u64) -> Option<&'static mut Connection> {
     Some(unsafe { &mut *connection })
 }
 
+/// Whether user space wants nothing more of a connection; it then gets nothing. Looked at where bytes
+/// begin to move the other way.
+#[inline(always)]
+pub fn is_muted(connection: &mut Connection) -> bool {
+    let Some(mutes) = MUTES.get(0) else {
+        return false;
+    };
+    // SAFETY: a reference can be read; user space may write it meanwhile.
+    let mutes = unsafe { core::ptr::from_ref(mutes).read_volatile() };
+    if connection.mutes == mutes {
+        return false;
+    }
+    connection.mutes = mutes;
+    // SAFETY: only the presence of the entry is looked at.
+    if unsafe { maps::MUTED.get(&connection.socket.cookie) }.is_none() {
+        return false;
+    }
+    connection.state |= MUTED;
+    true
+}
+
 /// Enters a connection. `None` for sockets that are neither TCP nor `AF_UNIX` streams.
 #[inline(always)]
 pub fn enter(socket: u64, cookie: u64, pid: u32) -> Option<&'static mut Connection> {
@@ -84,6 +110,8 @@ pub fn enter(socket: u64, cookie: u64, pid: u32) -> Option<&'static mut Connecti
         turn: u16::MAX,
         state: 0,
         attempts: 0,
+        mutes: 0,
+        padding: 0,
     };
     if CONNECTIONS.insert(&cookie, &connection, 0).is_err() {
         count(Counter::ConnectionMapFull, 1);
@@ -154,8 +182,9 @@ pub fn tell(connection: &Connection, change: Change, errno: u32) {
 
 /// Tells user space that a thread begins to connect, and what runs in it.
 #[inline(always)]
-pub fn tell_connecting(connection: &Connection, task: Task) {
-    tell_by(connection, Change::Connecting, 0, task.tid, label(task));
+pub fn tell_connecting(connection: &Connection, task: Task, process: &mut Process) {
+    let label = label(task, process);
+    tell_by(connection, Change::Connecting, 0, task.tid, label);
 }
 
 #[inline(always)]

@@ -3,7 +3,8 @@
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use kaos_ebpf::counter::Counter;
-use kaos_ebpf::python::{PythonLayout, sizes};
+use kaos_ebpf::process::Process;
+use kaos_ebpf::python::sizes;
 use kaos_ebpf::record::ProgramRecord;
 use kaos_ebpf::settings::{SYSCALL_NUMBERS, defaults};
 
@@ -21,9 +22,9 @@ pub static RING: RingBuf = RingBuf::with_byte_size(defaults::RING_BYTES, 0);
 #[map]
 pub static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Counter::ALL.len() as u32, 0);
 
-/// Processes by thread-group id: `SELECTED`, `CANDIDATE` or `EXCLUDED`.
+/// Processes by thread-group id.
 #[map]
-pub static PROCESSES: HashMap<u32, u32> = HashMap::with_max_entries(defaults::PROCESSES, 0);
+pub static PROCESSES: HashMap<u32, Process> = HashMap::with_max_entries(defaults::PROCESSES, 0);
 
 /// Selected cgroups by their id, descendants included.
 #[map]
@@ -42,6 +43,10 @@ pub static CONNECTIONS: LruHashMap<u64, Connection> =
 /// writing into `CONNECTIONS` would undo what a program writes at the same time.
 #[map]
 pub static MUTED: LruHashMap<u64, u8> = LruHashMap::with_max_entries(defaults::CONNECTIONS, 0);
+
+/// How often user space has added to `MUTED`: a connection is looked for there only when it did since.
+#[map]
+pub static MUTES: Array<u32> = Array::with_max_entries(1, 0);
 
 /// TLS connections of selected processes.
 #[map]
@@ -70,15 +75,7 @@ pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(2, 0);
 #[map]
 pub static PROGRAM: PerCpuArray<ProgramRecord> = PerCpuArray::with_max_entries(1, 0);
 
-/// Python processes that are followed, by thread-group id.
-#[map]
-pub static PYTHON: HashMap<u32, PythonLayout> = HashMap::with_max_entries(sizes::PROCESSES, 0);
-
 /// What ran when a stream of uvloop was last written to.
 #[map]
 pub static STREAM_LABELS: LruHashMap<Stream, Label> =
     LruHashMap::with_max_entries(sizes::STREAMS, 0);
-
-/// What the threads that flush a stream of uvloop write for, by thread id.
-#[map]
-pub static FLUSHING: LruHashMap<u32, Label> = LruHashMap::with_max_entries(sizes::FLUSHING, 0);

@@ -14,10 +14,12 @@ use kaos_ebpf::window::{Window, window};
 
 use super::budget::spend;
 use super::buffer::{Pieces, user_buffer};
-use super::connections::{Connection, MUTED, RECEIVED_SEEN, SENT_SEEN, cookie, enter, find};
+use super::connections::{
+    Connection, MUTED, RECEIVED_SEEN, SENT_SEEN, cookie, enter, find, is_muted,
+};
 use super::count::count;
-use super::maps::{self, SCRATCH};
-use super::processes::{Task, current, header, is_captured};
+use super::maps::SCRATCH;
+use super::processes::{Task, captured, current, header};
 use super::python::{Label, label};
 use super::read::kernel;
 use super::ring::output;
@@ -53,7 +55,8 @@ pub struct Operation {
 #[inline(always)]
 pub fn operation(socket: u64, result: i32, message_flags: i32, sent: bool) -> Option<()> {
     let task = current();
-    if !is_captured(task.pid) || result < 0 || (sent && result == 0) {
+    let process = captured(task.pid)?;
+    if result < 0 || (sent && result == 0) {
         return None;
     }
     if !sent && message_flags & (MSG_PEEK | MSG_ERRQUEUE) != 0 {
@@ -84,20 +87,18 @@ pub fn operation(socket: u64, result: i32, message_flags: i32, sent: bool) -> Op
     count(Counter::Bytes, result as u64);
     let turned = connection.turn != operation.flags & FLAG_SENT;
     let before = spend(connection, sent, operation.total);
-    // SAFETY: only the presence of the entry is looked at.
-    if turned && unsafe { maps::MUTED.get(&key) }.is_some() {
-        connection.state |= MUTED;
+    if turned && is_muted(connection) {
         return None;
     }
-    operation.label = label(task);
-    let captured = window(
+    operation.label = label(task, process);
+    let window = window(
         operation.total,
         before,
         setting!(head_bytes),
         setting!(tail_bytes),
     );
     let readable = sent || message_flags & MSG_TRUNC == 0;
-    capture(&operation, connection, captured, readable)
+    capture(&operation, connection, window, readable)
 }
 
 /// Finds the position of an operation's first byte, and whether a stream starts with it.
@@ -267,10 +268,10 @@ fn capture(
 /// makes each step of the loop a new case for it, and it walked 800 000 instructions.
 #[repr(C)]
 pub struct Scratch {
+    /// How far it is. First, so that most operations touch one page of this.
+    walk: Walk,
     /// The record that is put together.
     record: DataRecord,
-    /// How far it is.
-    walk: Walk,
 }
 
 /// A walk through the buffer of an operation.

@@ -4,8 +4,8 @@ use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_ktime_get_ns};
 use kaos_ebpf::counter::Counter;
+use kaos_ebpf::process::{CANDIDATE, EXCLUDED, Process, SELECTED};
 use kaos_ebpf::record::{FLAG_CANDIDATE, Header, Kind, Life, ProcessRecord};
-use kaos_ebpf::settings::{CANDIDATE, EXCLUDED, SELECTED};
 
 use super::count::count;
 use super::maps::PROCESSES;
@@ -20,6 +20,12 @@ pub struct Task {
     pub pid: u32,
     /// Thread, by its number in the initial pid namespace: no number of two threads is the same.
     pub tid: u32,
+}
+
+/// The running thread, as [`Task`] names it.
+#[inline(always)]
+pub fn thread() -> u32 {
+    bpf_get_current_pid_tgid() as u32
 }
 
 /// The running task.
@@ -79,36 +85,53 @@ fn number(task: u64) -> Option<u32> {
     if level >= 3 { at(3) } else { None }
 }
 
+/// What is known of a process.
+#[inline(always)]
+pub fn find(pid: u32) -> Option<&'static mut Process> {
+    let process = PROCESSES.get_ptr_mut(&pid)?;
+    // SAFETY: entries stay valid for the run of a program; what changes changes by whole words, and
+    // user space replaces entries whole.
+    Some(unsafe { &mut *process })
+}
+
 /// What the map says of a process, 0 for nothing.
 #[inline(always)]
 pub fn selection(pid: u32) -> u32 {
-    // SAFETY: the value is copied out; it changes by whole words only.
-    unsafe { PROCESSES.get(&pid) }.copied().unwrap_or(0)
+    match find(pid) {
+        Some(process) => process.selection,
+        None => 0,
+    }
 }
 
-/// Whether a process is captured: the one lookup that everything unselected costs. With
+/// A process if it is captured: the one lookup that everything unselected costs. With
 /// `select_all` a process is entered into the map when it is first met, so that its exec and exit
 /// are told, and user space is told at once: it must look for its TLS library.
 #[inline(always)]
-pub fn is_captured(pid: u32) -> bool {
-    let selection = selection(pid);
-    if selection == 0 && setting!(select_all) != 0 {
-        let is_new = select(pid, SELECTED);
-        if is_new {
+pub fn captured(pid: u32) -> Option<&'static mut Process> {
+    let process = match find(pid) {
+        Some(process) => process,
+        None => {
+            if setting!(select_all) == 0 || !select(pid, &Process::new(SELECTED)) {
+                return None;
+            }
             tell(pid, Life::Selected, 0, SELECTED);
+            find(pid)?
         }
-        return is_new;
+    };
+    if process.selection & (SELECTED | CANDIDATE) != 0 {
+        Some(process)
+    } else {
+        None
     }
-    selection & (SELECTED | CANDIDATE) != 0
 }
 
 /// Enters a process; false for one that the agent cannot find, and, counted, where the map is full.
 #[inline(always)]
-pub fn select(pid: u32, selection: u32) -> bool {
+pub fn select(pid: u32, process: &Process) -> bool {
     if pid == 0 {
         return false;
     }
-    if PROCESSES.insert(&pid, &selection, 0).is_err() {
+    if PROCESSES.insert(&pid, process, 0).is_err() {
         count(Counter::ProcessMapFull, 1);
         return false;
     }
@@ -144,9 +167,16 @@ pub fn candidate_flag(selection: u32) -> u16 {
 /// Selects the running process because of what it does, unless it is already.
 #[inline(always)]
 pub fn select_by_deed(pid: u32) {
-    if selection(pid) & (SELECTED | EXCLUDED) == 0 && select(pid, SELECTED) {
-        tell(pid, Life::Selected, 0, SELECTED);
+    match find(pid) {
+        Some(process) if process.selection & (SELECTED | EXCLUDED) != 0 => return,
+        Some(process) => process.selection = SELECTED,
+        None => {
+            if !select(pid, &Process::new(SELECTED)) {
+                return;
+            }
+        }
     }
+    tell(pid, Life::Selected, 0, SELECTED);
 }
 
 /// The beginning of a record.

@@ -1,25 +1,28 @@
 //! What runs in a Python process: the context (`contextvars.Context`) of the calling thread.
 //!
 //! User space has found out where the interpreter keeps it ([`PythonLayout`]); here it is read, at
-//! most five reads of user memory, each of which may fail without harm.
+//! most four reads of user memory, each of which may fail without harm.
 
 use core::ffi::c_void;
 
 use aya_ebpf::helpers::bpf_probe_read_user;
-use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_loop};
+use aya_ebpf::helpers::generated::{
+    bpf_get_current_task, bpf_loop, bpf_probe_read_user as read_user,
+};
 use kaos_ebpf::counter::Counter;
+use kaos_ebpf::process::Process;
 use kaos_ebpf::python::{
-    DIRECT, MOST_SEARCHED, PYTHON_NO_CONTEXTS, PYTHON_SEARCH, PYTHON_THREADS,
-    PYTHON_THREADS_HAVE_CONTEXTS, PythonLayout, STATE_BYTES,
+    ContextWords, DIRECT, MANY_THREADS, MOST_SEARCHED, PYTHON_NO_CONTEXTS, PYTHON_SEARCH,
+    PYTHON_THREADS, PYTHON_THREADS_HAVE_CONTEXTS, PythonLayout, STATE_BYTES,
 };
 use kaos_ebpf::record::{ContextRecord, FLAG_FIRST_CONTEXT, FLAG_LABELLED, FLAG_THREADS_OWN, Kind};
 
 use super::count::count;
-use super::maps::{FLUSHING, PYTHON, STREAM_LABELS};
+use super::maps::STREAM_LABELS;
 use super::payload::{GO_ON, STOP};
-use super::processes::{Task, header};
+use super::processes::{Task, find, header};
 use super::read::kernel;
-use super::ring::output;
+use super::ring::output_quietly;
 use super::settings::setting;
 
 /// What ran.
@@ -65,37 +68,49 @@ impl Label {
     }
 }
 
-/// What runs now.
+/// What runs now in a process that is captured.
 #[inline(always)]
-pub fn label(task: Task) -> Label {
-    let Some(layout) = layout(task) else {
+pub fn label(task: Task, process: &mut Process) -> Label {
+    if process.is_python == 0 {
         return Label::UNKNOWN;
-    };
-    // SAFETY: the value is copied out; only this thread writes it.
-    if let Some(flushed) = unsafe { FLUSHING.get(&task.tid) } {
-        return *flushed;
     }
-    running(task, layout)
+    let layout = &mut process.python;
+    if layout.flushing == task.tid {
+        return Label {
+            context: layout.flushed_context,
+            epoch: layout.epoch,
+            known: layout.flushed_known,
+        };
+    }
+    let label = running(task, layout);
+    if layout.flushing == MANY_THREADS && label.context == 0 {
+        return Label {
+            epoch: label.epoch,
+            ..Label::UNKNOWN
+        };
+    }
+    label
 }
 
 /// How a process is followed. Words of it are written here, too: those that say where contexts are,
-/// always the same for a process, and the epoch.
+/// always the same for a process, the epoch, and what is flushed.
 #[inline(always)]
 fn layout(task: Task) -> Option<&'static mut PythonLayout> {
-    let layout = PYTHON.get_ptr_mut(&task.pid)?;
-    // SAFETY: entries stay valid for the run of a program; user space replaces them whole, with a new
-    // epoch.
-    Some(unsafe { &mut *layout })
+    let process = find(task.pid)?;
+    if process.is_python == 0 {
+        return None;
+    }
+    Some(&mut process.python)
 }
 
 /// What runs now, as the interpreter has it.
 #[inline(always)]
 fn running(task: Task, layout: &mut PythonLayout) -> Label {
     match find_running(layout) {
-        Some(context) if context != 0 => Label {
-            context: context ^ setting!(scramble),
+        Some(entered) if entered.context != 0 => Label {
+            context: entered.context ^ setting!(scramble),
             epoch: layout.epoch,
-            known: 1 + u32::from(is_threads_own(task, layout, context)),
+            known: 1 + u32::from(is_threads_own(task, layout, entered.left)),
         },
         Some(_) if layout.flags & PYTHON_THREADS != 0 => Label {
             context: 0,
@@ -110,12 +125,26 @@ fn running(task: Task, layout: &mut PythonLayout) -> Label {
     }
 }
 
-/// Address of the context that the thread has entered, 0 for none; `None` where the pointers lead
-/// elsewhere.
+/// The context that a thread has entered.
+struct Entered {
+    /// Its address, 0 for none.
+    context: u64,
+    /// Address of the one that was left for it, 0 for none.
+    left: u64,
+}
+
+impl Entered {
+    const NONE: Self = Self {
+        context: 0,
+        left: 0,
+    };
+}
+
+/// What the thread has entered; `None` where the pointers lead elsewhere.
 #[inline(always)]
-fn find_running(layout: &mut PythonLayout) -> Option<u64> {
+fn find_running(layout: &mut PythonLayout) -> Option<Entered> {
     if layout.flags & PYTHON_NO_CONTEXTS != 0 {
-        return Some(0);
+        return Some(Entered::NONE);
     }
     // SAFETY: the helper has no conditions.
     let task = unsafe { bpf_get_current_task() };
@@ -127,24 +156,51 @@ fn find_running(layout: &mut PythonLayout) -> Option<u64> {
     let state: u64 = user(slot)?;
     if state == 0 {
         // A thread that Python knows nothing of.
-        return Some(0);
+        return Some(Entered::NONE);
     }
     if layout.flags & PYTHON_SEARCH != 0 && !search(layout, state) {
-        return Some(0);
+        return Some(Entered::NONE);
     }
     let context: u64 = user(state.wrapping_add(layout.context as u64))?;
     if context == 0 {
-        return Some(0);
+        return Some(Entered::NONE);
     }
-    let context_type: u64 = user(context.wrapping_add(layout.object_type as u64))?;
-    if context_type != layout.context_type {
+    let words = words(layout, context)?;
+    if words.context_type != layout.context_type {
         count(Counter::NoContext, 1);
         return None;
     }
     // A thread that needs a context and has none gets one without entering it. It is the thread's
     // own, and made without a copy, at an address that another one had before.
-    let entered: u32 = user(context.wrapping_add(layout.entered as u64))?;
-    Some(if entered == 0 { 0 } else { context })
+    if words.entered == 0 {
+        return Some(Entered::NONE);
+    }
+    Some(Entered {
+        context,
+        left: words.left,
+    })
+}
+
+/// What is of interest of a context, in one read: each costs more than the bytes that it reads.
+#[inline(always)]
+fn words(layout: &PythonLayout, context: u64) -> Option<ContextWords> {
+    let mut words = ContextWords {
+        context_type: 0,
+        left: 0,
+        others: [0; 2],
+        entered: 0,
+        padding: 0,
+    };
+    let from = context.wrapping_add(layout.object_type as u64);
+    // SAFETY: the helper checks the address; so many bytes fit.
+    let result = unsafe {
+        read_user(
+            (&raw mut words).cast(),
+            ContextWords::BYTES,
+            from as *const c_void,
+        )
+    };
+    if result == 0 { Some(words) } else { None }
 }
 
 /// Looks through a thread state for a context, and remembers where it is: all of the process are
@@ -155,7 +211,6 @@ fn search(layout: &mut PythonLayout, state: u64) -> bool {
         state,
         context_type: layout.context_type,
         object_type: layout.object_type as u64,
-        entered: layout.entered as u64,
         found: 0,
     };
     // SAFETY: `search` outlives the call, and `look` takes what is passed.
@@ -181,7 +236,6 @@ struct Search {
     state: u64,
     context_type: u64,
     object_type: u64,
-    entered: u64,
     /// Offset of the pointer to a context; 0 for none, where a thread state has something else.
     found: u64,
 }
@@ -196,8 +250,9 @@ extern "C" fn look(number: u64, search: *mut c_void) -> i64 {
         if object == 0 || object % 8 != 0 {
             return None;
         }
-        let object_type: u64 = user(object.wrapping_add(search.object_type))?;
-        let entered: u32 = user(object.wrapping_add(search.entered))?;
+        let from = object.wrapping_add(search.object_type);
+        let object_type: u64 = user(from)?;
+        let entered: u32 = user(from.wrapping_add(ContextWords::ENTERED as u64))?;
         Some(object_type == search.context_type && entered <= 1)
     };
     if is_context() != Some(true) {
@@ -210,15 +265,12 @@ extern "C" fn look(number: u64, search: *mut c_void) -> i64 {
 /// Whether a context that a thread has entered is the one that the thread began in: it was entered
 /// from none.
 #[inline(always)]
-fn is_threads_own(task: Task, layout: &PythonLayout, context: u64) -> bool {
-    /// From the number of those who entered a context back to the context that was left for it.
-    const LEFT: u64 = 24;
+fn is_threads_own(task: Task, layout: &PythonLayout, left: u64) -> bool {
     if layout.flags & PYTHON_THREADS_HAVE_CONTEXTS == 0 || task.tid == task.pid {
         return false;
     }
-    let entered = u64::from(layout.entered);
-    let left = user::<u64>(context.wrapping_add(entered).wrapping_sub(LEFT)).unwrap_or(0);
     // One that nobody entered is what the thread got when it needed one.
+    let entered = u64::from(layout.object_type + ContextWords::ENTERED);
     left == 0 || user::<u32>(left.wrapping_add(entered)).unwrap_or(0) == 0
 }
 
@@ -257,7 +309,7 @@ pub fn made(task: Task, context: u64, is_copy: bool) -> Option<()> {
         tid: task.tid,
         epoch: layout.epoch,
     };
-    if !output(&raw const record, size_of::<ContextRecord>() as u64) {
+    if !output_quietly(&raw const record, size_of::<ContextRecord>() as u64) {
         layout.epoch = layout.epoch.wrapping_add(1);
     }
     Some(())
@@ -267,25 +319,48 @@ pub fn made(task: Task, context: u64, is_copy: bool) -> Option<()> {
 #[inline(always)]
 pub fn stream_written(task: Task, object: u64) -> Option<()> {
     let label = running(task, layout(task)?);
-    STREAM_LABELS.insert(&stream(task, object), &label, 0).ok()
+    let stream = stream(task, object);
+    // In place, as for nearly all: to replace an entry of a map costs several times as much.
+    if let Some(entry) = STREAM_LABELS.get_ptr_mut(&stream) {
+        // SAFETY: entries stay valid for the run of a program, and the thread that runs the loop is the
+        // only one that uses this one.
+        unsafe { *entry = label };
+        return Some(());
+    }
+    STREAM_LABELS.insert(&stream, &label, 0).ok()
 }
 
 /// A stream of uvloop is flushed from now on.
 #[inline(always)]
 pub fn flush_began(task: Task, object: u64) -> Option<()> {
-    // SAFETY: only the presence of the entry is looked at.
-    unsafe { PYTHON.get(&task.pid) }?;
+    let layout = layout(task)?;
+    // One of its own whose end was not seen is over.
+    if layout.flushing != 0 && layout.flushing != task.tid {
+        layout.flushing = MANY_THREADS;
+        return None;
+    }
     // SAFETY: the value is copied out, and written by the thread that runs the loop alone.
     let label = unsafe { STREAM_LABELS.get(&stream(task, object)) };
+    // What was written before its epoch says nothing of now.
     let label = label.copied().unwrap_or(Label::UNKNOWN);
-    FLUSHING.insert(&task.tid, &label, 0).ok()
+    layout.flushed_context = label.context;
+    layout.flushed_known = if label.epoch == layout.epoch {
+        label.known
+    } else {
+        0
+    };
+    layout.flushing = task.tid;
+    Some(())
 }
 
 /// No stream of uvloop is flushed any more.
 #[inline(always)]
 pub fn flush_ended(task: Task) {
-    // There is nothing to remove where the process is not followed.
-    let _ = FLUSHING.remove(&task.tid);
+    if let Some(layout) = layout(task)
+        && layout.flushing == task.tid
+    {
+        layout.flushing = 0;
+    }
 }
 
 #[inline(always)]
@@ -295,23 +370,6 @@ fn stream(task: Task, object: u64) -> Stream {
         pid: task.pid,
         padding: 0,
     }
-}
-
-/// A child has the memory of its parent, and so the same layout.
-#[inline(always)]
-pub fn forked(parent: u32, child: u32) {
-    // SAFETY: the value is copied out; user space replaces it whole.
-    if let Some(layout) = unsafe { PYTHON.get(&parent) } {
-        // Where the map is full, the child is not followed.
-        let _ = PYTHON.insert(&child, layout, 0);
-    }
-}
-
-/// A process is gone, or executes another program.
-#[inline(always)]
-pub fn forget(pid: u32) {
-    // Most processes are not in it.
-    let _ = PYTHON.remove(&pid);
 }
 
 #[inline(always)]

@@ -17,6 +17,13 @@ pub fn output<T>(record: *const T, length: u64) -> bool {
     put(record, length, wake())
 }
 
+/// The same without a look at how full the ring is, for small records of which there are many: those
+/// with bytes, which fill it, look.
+#[inline(always)]
+pub fn output_quietly<T>(record: *const T, length: u64) -> bool {
+    put(record, length, BPF_RB_NO_WAKEUP as u64)
+}
+
 /// Flags for a record: whether the reader is woken.
 #[inline(always)]
 pub fn wake() -> u64 {

@@ -4,7 +4,9 @@
 //! the thread leads to and that holds the thread's own pointer; the running context is what in it
 //! points to an object of that type.
 
-use kaos_ebpf::python::{DIRECT, PYTHON_NO_CONTEXTS, PYTHON_THREADS, PythonLayout, STATE_BYTES};
+use kaos_ebpf::python::{
+    ContextWords, DIRECT, PYTHON_NO_CONTEXTS, PYTHON_THREADS, PythonLayout, STATE_BYTES,
+};
 
 use super::memory::Memory;
 
@@ -62,13 +64,18 @@ impl ContextType {
         let (size, weak_references) = (field(1)?, field(23)?);
         // The last member of a context, behind the list of weak references.
         let entered = weak_references.checked_add(8)?;
-        if size > MOST_CONTEXT_BYTES || entered.checked_add(4)? > size {
+        let object_type = name_at - 16;
+        // So the programs read it: 3.7 to 3.14 have the same members.
+        if entered != object_type + u64::from(ContextWords::ENTERED)
+            || size > MOST_CONTEXT_BYTES
+            || entered.checked_add(4)? > size
+        {
             return None;
         }
         let methods = field(26)?;
         Some(Self {
             address,
-            object_type: u32::try_from(name_at).ok()? - 16,
+            object_type: u32::try_from(object_type).ok()?,
             entered: u32::try_from(entered).ok()?,
             make: field(36)?,
             copy: method(memory, methods, "copy").unwrap_or(0),
@@ -123,11 +130,9 @@ pub fn find(
                 slot,
                 slot_behind,
                 context: 0,
-                entered: context_type.entered,
                 object_type: context_type.object_type,
                 flags: PYTHON_THREADS,
-                epoch: 0,
-                searched: 0,
+                ..PythonLayout::default()
             };
             if let Some(context) = context_in(memory, context_type, state) {
                 layout.context = context;
@@ -278,8 +283,8 @@ mod tests {
         assert_eq!((context_type.make, context_type.copy), (0x1234, 0x5678));
         let layout = made.find().expect("it is there");
         assert_eq!((layout.slot, layout.slot_behind), (0x318, DIRECT));
-        assert_eq!((layout.context, layout.entered), (224, 40));
-        assert_eq!((layout.object_type, layout.flags), (8, PYTHON_THREADS));
+        assert_eq!((layout.context, layout.object_type), (224, 8));
+        assert_eq!(layout.flags, PYTHON_THREADS);
     }
 
     #[test]

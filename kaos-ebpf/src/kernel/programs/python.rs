@@ -9,7 +9,7 @@ use aya_ebpf::macros::{uprobe, uretprobe};
 use aya_ebpf::programs::{ProbeContext, RetProbeContext};
 use kaos_ebpf::python::{COPY, ThreadRecord};
 
-use crate::kernel::processes::{current, is_captured, pid_of};
+use crate::kernel::processes::{captured, current, pid_of};
 use crate::kernel::python;
 use crate::kernel::read::kernel;
 use crate::kernel::settings::setting;
@@ -77,9 +77,7 @@ fn try_thread(context: *mut TaskIteration) -> Option<()> {
         return None;
     }
     let pid = pid_of(task)?;
-    if !is_captured(pid) {
-        return None;
-    }
+    captured(pid)?;
     let record = ThreadRecord {
         pid,
         padding: 0,

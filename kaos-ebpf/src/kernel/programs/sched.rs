@@ -2,14 +2,13 @@
 
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
+use kaos_ebpf::process::{CANDIDATE, EXCLUDED, Process, SELECTED};
 use kaos_ebpf::record::Life;
-use kaos_ebpf::settings::{CANDIDATE, EXCLUDED, SELECTED};
 
 use crate::kernel::cgroups;
 use crate::kernel::maps::PROCESSES;
-use crate::kernel::processes::{current, pid_of, pointer, select, selection, tell};
+use crate::kernel::processes::{current, find, pid_of, pointer, select, selection, tell};
 use crate::kernel::program;
-use crate::kernel::python;
 use crate::kernel::read::kernel;
 use crate::kernel::settings::setting;
 use crate::kernel::tls;
@@ -28,13 +27,21 @@ fn try_fork(parent: u64, child: u64) -> Option<()> {
     if pid == parent_pid {
         return None;
     }
-    let inherited = selection(parent_pid) & (SELECTED | CANDIDATE);
-    if inherited != 0 {
-        if select(pid, inherited) {
-            python::forked(parent_pid, pid);
-            tell(pid, Life::Forked, parent_pid, inherited);
+    if let Some(process) = find(parent_pid)
+        && process.selection & (SELECTED | CANDIDATE) != 0
+    {
+        // A child has the memory of its parent, so what runs in it is found in the same place. None
+        // of its threads is in anything yet.
+        let mut inherited = *process;
+        inherited.selection &= SELECTED | CANDIDATE;
+        inherited.python.flushing = 0;
+        if select(pid, &inherited) {
+            tell(pid, Life::Forked, parent_pid, inherited.selection);
         }
-    } else if setting!(match_cgroups) != 0 && cgroups::holds(child) && select(pid, SELECTED) {
+    } else if setting!(match_cgroups) != 0
+        && cgroups::holds(child)
+        && select(pid, &Process::new(SELECTED))
+    {
         // Forked right into a selected cgroup (`CLONE_INTO_CGROUP`).
         tell(pid, Life::Selected, 0, SELECTED);
     }
@@ -57,13 +64,10 @@ fn try_exec(task: u64, executed: u64) -> Option<()> {
     }
     if now & SELECTED == 0 && setting!(match_executables) != 0 {
         // Captured from its first byte, until user space has matched its path.
-        if !select(pid, CANDIDATE) {
-            return None;
-        }
         now = CANDIDATE;
     }
-    if now != 0 {
-        python::forget(pid);
+    // What was known of it is true no more.
+    if now != 0 && select(pid, &Process::new(now)) {
         program::tell(task, executed, pid, now)?;
     }
     Some(())
@@ -88,7 +92,6 @@ fn try_exit(task: u64) -> Option<()> {
     let threads_alive: i32 = kernel(signal, setting!(offsets.signal_live))?;
     if threads_alive == 0 {
         let _ = PROCESSES.remove(&pid);
-        python::forget(pid);
         tell(pid, Life::Exited, 0, known);
     }
     Some(())

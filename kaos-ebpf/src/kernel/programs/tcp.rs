@@ -9,7 +9,7 @@ use crate::kernel::connections::{
     tell_connecting,
 };
 use crate::kernel::maps::{CONNECTIONS, PORTS};
-use crate::kernel::processes::{current, is_captured, pointer, select_by_deed};
+use crate::kernel::processes::{captured, current, pointer, select_by_deed};
 use crate::kernel::read::kernel;
 use crate::kernel::settings::setting;
 use crate::kernel::states::{
@@ -78,11 +78,9 @@ fn try_listen(socket: u64) -> Option<()> {
 #[inline(always)]
 fn try_connect(socket: u64) -> Option<()> {
     let task = current();
-    if !is_captured(task.pid) {
-        return None;
-    }
+    let process = captured(task.pid)?;
     let connection = enter(socket, cookie(socket), task.pid)?;
-    tell_connecting(connection, task);
+    tell_connecting(connection, task, process);
     Some(())
 }
 

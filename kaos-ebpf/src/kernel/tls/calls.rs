@@ -7,6 +7,8 @@ use kaos_ebpf::settings::TlsFunction;
 use super::payload::Walk;
 use crate::kernel::count::count;
 use crate::kernel::maps::TLS_CALLS;
+use crate::kernel::processes::Task;
+use crate::kernel::python::Label;
 use crate::kernel::registers::argument;
 
 /// A call of a function that moves bytes. It belongs to one thread, so it is also where its return
@@ -25,6 +27,14 @@ pub struct Call {
     pub length: u64,
     /// Where the function writes how many bytes it moved, if it does.
     pub moved_at: u64,
+    /// The process.
+    pub pid: u32,
+    /// Zero.
+    pub padding: u32,
+    /// How many bytes it moved; 0 for the end of the stream, negative where it did nothing.
+    pub moved: i64,
+    /// What ran as it returned.
+    pub label: Label,
     /// How far the capture is.
     pub walk: Walk,
     /// The record that is put together.
@@ -37,7 +47,8 @@ const NONE: u64 = 0;
 
 /// Notes a call.
 #[inline(always)]
-pub fn begin(tid: u32, function: u64, ssl: u64, registers: u64) -> Option<()> {
+pub fn begin(task: Task, function: u64, ssl: u64, registers: u64) -> Option<()> {
+    let tid = task.tid;
     let Some(call) = TLS_CALLS.get_ptr_mut(&tid).or_else(|| enter(tid)) else {
         count(Counter::TlsCallsLost, 1);
         return None;
@@ -56,6 +67,7 @@ pub fn begin(tid: u32, function: u64, ssl: u64, registers: u64) -> Option<()> {
     }
     call.function = NONE;
     call.ssl = ssl;
+    call.pid = task.pid;
     call.buffer = argument(registers, 1)?;
     // An `int` or a `size_t`: what is above an `int` is not set where it is one, and the functions
     // that take a `size_t` are not given more than that in practice.

@@ -20,12 +20,13 @@ use kaos_ebpf::window::window;
 
 pub use self::calls::Call;
 use super::budget::spend;
-use super::connections::{Connection, MUTED, RECEIVED_SEEN, SENT_SEEN, tell};
+use super::connections::{Connection, MUTED, RECEIVED_SEEN, SENT_SEEN, is_muted, tell};
 use super::count::count;
-use super::maps::{self, TLS_CONNECTIONS};
+use super::maps::TLS_CONNECTIONS;
 use super::payload::{Operation, end_of_stream_record};
-use super::processes::{Task, current, is_captured};
+use super::processes::{Task, captured, current, find as find_process, thread};
 use super::python::label;
+use super::read::again;
 use super::registers::{argument, result};
 use super::settings::setting;
 
@@ -56,9 +57,7 @@ impl TlsKey {
 #[inline(always)]
 pub fn entered(context: &impl EbpfContext) -> Option<()> {
     let task = current();
-    if !is_captured(task.pid) {
-        return None;
-    }
+    captured(task.pid)?;
     // SAFETY: the context is the program's own.
     let function = unsafe { bpf_get_attach_cookie(context.as_ptr()) };
     let registers = context.as_ptr() as u64;
@@ -74,24 +73,25 @@ pub fn entered(context: &impl EbpfContext) -> Option<()> {
         enter(&key, true)?;
         return Some(());
     }
-    calls::begin(task.tid, function, ssl, registers)
+    calls::begin(task, function, ssl, registers)
 }
 
 /// A function of a TLS library returns.
 #[inline(always)]
 pub fn returned(context: &impl EbpfContext) -> Option<()> {
-    let task = current();
     let registers = context.as_ptr() as u64;
     // SAFETY: the context is the program's own.
     let function = unsafe { bpf_get_attach_cookie(context.as_ptr()) };
     if function == TlsFunction::New as u64 {
+        let task = current();
         let ssl = result(registers)?;
-        if ssl != 0 && is_captured(task.pid) {
+        if ssl != 0 && captured(task.pid).is_some() {
             enter(&TlsKey::new(ssl, task.pid), true)?;
         }
         return Some(());
     }
-    let call = calls::find(task.tid)?;
+    let tid = thread();
+    let call = calls::find(tid)?;
     let is_early = function == TlsFunction::Early as u64;
     if is_early || call.function == TlsFunction::Early as u64 {
         // A client may have to send it again, so it is left out at both ends.
@@ -100,8 +100,9 @@ pub fn returned(context: &impl EbpfContext) -> Option<()> {
         }
         return None;
     }
-    let moved = moved(call, result(registers)? as i32);
-    operation(call, moved, task);
+    call.moved = moved(call, result(registers)? as i32);
+    let pid = call.pid;
+    operation(call, Task { pid, tid });
     calls::end(call);
     Some(())
 }
@@ -139,7 +140,8 @@ fn moved(call: &Call, result: i32) -> i64 {
 
 /// A call moved so many bytes, or saw the end of the stream, or did nothing.
 #[inline(always)]
-fn operation(call: &mut Call, moved: i64, task: Task) -> Option<()> {
+fn operation(call: &mut Call, task: Task) -> Option<()> {
+    let moved = again(&call.moved);
     let sent = call.function >= TlsFunction::Write as u64;
     let key = TlsKey::new(call.ssl, task.pid);
     let connection = match find(&key) {
@@ -159,7 +161,16 @@ fn operation(call: &mut Call, moved: i64, task: Task) -> Option<()> {
     if moved == NOTHING {
         return None;
     }
+    tell_moved(call, connection, task)
+}
+
+/// Tells of a call that moved bytes or saw the end of the stream.
+#[inline(always)]
+fn tell_moved(call: &mut Call, connection: &mut Connection, task: Task) -> Option<()> {
+    let sent = again(&call.function) >= TlsFunction::Write as u64;
+    let total = again(&call.moved) as u32;
     connection.pid = task.pid;
+    call.label = label(task, find_process(task.pid)?);
     let (seen, end) = if sent {
         (SENT_SEEN, connection.sent_end)
     } else {
@@ -171,7 +182,7 @@ fn operation(call: &mut Call, moved: i64, task: Task) -> Option<()> {
         position: end,
         flags: if sent { FLAG_SENT } else { 0 },
         task,
-        label: label(task),
+        label: again(&call.label),
     };
     if total == 0 {
         end_of_stream_record(&operation, connection);
@@ -190,9 +201,7 @@ fn operation(call: &mut Call, moved: i64, task: Task) -> Option<()> {
     count(Counter::Bytes, total as u64);
     let turned = connection.turn != operation.flags & FLAG_SENT;
     let before = spend(connection, sent, total);
-    // SAFETY: only the presence of the entry is looked at.
-    if turned && unsafe { maps::MUTED.get(&connection.socket.cookie) }.is_some() {
-        connection.state |= MUTED;
+    if turned && is_muted(connection) {
         return None;
     }
     let captured = window(total, before, setting!(head_bytes), setting!(tail_bytes));
@@ -229,6 +238,8 @@ fn enter(key: &TlsKey, is_new: bool) -> Option<&'static mut Connection> {
         turn: u16::MAX,
         state: if is_new { FROM_START } else { 0 },
         attempts: 0,
+        mutes: 0,
+        padding: 0,
     };
     if TLS_CONNECTIONS.insert(key, &connection, 0).is_err() {
         count(Counter::ConnectionMapFull, 1);
