@@ -248,7 +248,7 @@ fn litellm_before_a_model_over_https() {
     let workloads = Workloads::of(&receiver).over(&certificate);
     let encrypted = asked_through_litellm(&receiver, workloads);
 
-    assert_eq!(render(&encrypted), render(&plain));
+    assert_eq!(render(&encrypted), render(&plain), "{encrypted:?}");
     assert_eq!(comparable(&encrypted), comparable(&plain));
     let scheme = |span: &Span| {
         let scheme = span.attribute("url.scheme").to_owned();

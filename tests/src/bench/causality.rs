@@ -2,8 +2,9 @@
 //! of) on uvicorn that calls with httpx, without an agent, with one that does not look into Python, and
 //! with one that does.
 
+use super::copies;
 use super::hooks::{Account, Used};
-use super::report::Causality;
+use super::report::{Causality, Copies};
 use super::statistics::Spread;
 use super::usage::cpu;
 use crate::agent::Agent;
@@ -46,7 +47,7 @@ pub fn run(rounds: usize, requests: usize) -> Causality {
         "causality: {KIND}, {CALLS} calls per request, {IN_FLIGHT} in flight, {rounds} rounds of \
          windows of {requests} requests"
     );
-    let _account = Account::open();
+    let account = Account::open();
     let order = [
         Bare,
         WithoutContexts,
@@ -59,7 +60,9 @@ pub fn run(rounds: usize, requests: usize) -> Causality {
         .flat_map(|_| order)
         .map(|variant| window(variant, requests))
         .collect();
-    report(&windows)
+    // It costs each run of a program some nanoseconds.
+    drop(account);
+    report(&windows, copies::run(rounds))
 }
 
 /// Measures a service of its own, warmed up before the agent comes.
@@ -100,7 +103,7 @@ fn window(variant: Variant, requests: usize) -> Window {
     }
 }
 
-fn report(windows: &[Window]) -> Causality {
+fn report(windows: &[Window], copies: Copies) -> Causality {
     println!(
         "  {:<17} {:>26} {:>22} {:>20} {:>8} {:>8} {:>6}",
         "", "CPU µs/request", "of it in the agent", "in its hooks", "right", "unknown", "wrong"
@@ -159,6 +162,7 @@ fn report(windows: &[Window]) -> Causality {
         added_in_agent_us_per_request: in_agent.median,
         added_in_hooks_us_per_request: in_hooks.median,
         traps_per_request: traps.median,
+        copies,
         right: causes.right,
         unknown: causes.unknown,
         wrong: causes.wrong,

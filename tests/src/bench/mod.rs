@@ -5,6 +5,7 @@
 //! times belong to the machine that they were measured on.
 
 pub mod causality;
+mod copies;
 pub mod flood;
 pub mod hooks;
 mod http1;

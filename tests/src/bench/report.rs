@@ -147,12 +147,25 @@ pub struct Causality {
     pub added_in_hooks_us_per_request: f64,
     /// Times that a uprobe was hit: what the trap itself costs is in neither.
     pub traps_per_request: f64,
+    /// What one copy of a context costs.
+    pub copies: Copies,
     /// Calls that were told as their request's.
     pub right: usize,
     /// Calls that were told without a cause.
     pub unknown: usize,
     /// Calls that were told as another request's.
     pub wrong: usize,
+}
+
+/// What a copy of a context costs, medians, ns of CPU time.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Copies {
+    /// Without an agent.
+    pub bare_ns: f64,
+    /// In a process that is not traced, with the interpreter of one that is: the probe alone.
+    pub beside_ns: f64,
+    /// In one that is followed.
+    pub followed_ns: f64,
 }
 
 /// Results of the benchmark `start`.
