@@ -5,8 +5,8 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::helpers::bpf_probe_read_user;
 use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_loop};
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_probe_read_user};
 use kaos_ebpf::counter::Counter;
 use kaos_ebpf::python::{
     DIRECT, MOST_SEARCHED, PYTHON_NO_CONTEXTS, PYTHON_SEARCH, PYTHON_THREADS,
@@ -213,7 +213,9 @@ extern "C" fn look(number: u64, search: *mut c_void) -> i64 {
 fn is_threads_own(task: Task, layout: &PythonLayout, context: u64) -> bool {
     /// From the number of those who entered a context back to the context that was left for it.
     const LEFT: u64 = 24;
-    if layout.flags & PYTHON_THREADS_HAVE_CONTEXTS == 0 || task.tid == task.pid {
+    // Both in the initial pid namespace, which that of `task.pid` need not be.
+    let is_main = bpf_get_current_pid_tgid() >> 32 == task.tid as u64;
+    if layout.flags & PYTHON_THREADS_HAVE_CONTEXTS == 0 || is_main {
         return false;
     }
     let entered = u64::from(layout.entered);
