@@ -73,6 +73,7 @@ cd /
 rm -rf "$sources" "$musl"/lib/*.a "$musl/include" /etc/apt/sources.list.d/sources.list
 apt-mark auto '.*' >/dev/null
 xargs apt-mark manual </manual >/dev/null
+rm /manual
 apt-get autoremove -qq --purge
 apt-get clean
 for interpreter in /opt/python-*/bin/python3; do
