@@ -222,3 +222,20 @@ fn text(value: Option<&AnyValue>) -> String {
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+/// How many runs of an agent have ended.
+#[must_use]
+pub fn ended_runs(spans: &[Span], service: &str) -> usize {
+    let is_run = |span: &&Span| span.service == service && span.name == "agent.agentic_loop";
+    spans.iter().filter(is_run).count()
+}
+
+/// Spans by the trace that they belong to.
+#[must_use]
+pub fn by_trace(spans: Vec<Span>) -> BTreeMap<String, Vec<Span>> {
+    let mut traces: BTreeMap<String, Vec<Span>> = BTreeMap::new();
+    for span in spans {
+        traces.entry(span.trace_id.clone()).or_default().push(span);
+    }
+    traces
+}

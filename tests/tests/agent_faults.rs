@@ -3,7 +3,7 @@
 use kaos_tests::agent::Agent;
 use kaos_tests::chat::{Question, ask, ask_and_stay};
 use kaos_tests::process::free_port;
-use kaos_tests::received::Span;
+use kaos_tests::received::{Span, ended_runs};
 use kaos_tests::receiver::Receiver;
 use kaos_tests::tree::render_names;
 use kaos_tests::workloads::{AgentKind, AgentPlace, Need, Server, Workloads, lacks};
@@ -21,7 +21,7 @@ fn compare(receiver: &Receiver, agent: Agent, asked: &Server, faults: &[Fault]) 
         assert_eq!(ask(asked, &question).status, 200);
     }
     receiver.wait_for("the ends of all runs", |spans| {
-        ended(spans, "supervisor") >= faults.len()
+        ended_runs(spans, "supervisor") >= faults.len()
     });
     agent.stop();
     let spans = receiver.received().spans;
@@ -31,13 +31,6 @@ fn compare(receiver: &Receiver, agent: Agent, asked: &Server, faults: &[Fault]) 
         expected += &format!("{what}:\n{tree}");
     }
     assert_eq!(told, expected);
-}
-
-fn ended(spans: &[Span], service: &str) -> usize {
-    spans
-        .iter()
-        .filter(|span| span.service == service && span.name == "agent.agentic_loop")
-        .count()
 }
 
 fn of_trace(spans: &[Span], trace: u128) -> Vec<Span> {
@@ -170,13 +163,13 @@ fn a_user_that_leaves_and_an_agent_that_is_killed() {
     holding("one");
     drop(leaves);
     receiver.wait_for("the end of the first run", |spans| {
-        ended(spans, "supervisor") == 1
+        ended_runs(spans, "supervisor") == 1
     });
     let _stays = ask_and_stay(&supervisor, &question("two"));
     holding("two");
     supervisor.process.kill();
     receiver.wait_for("the end of the second run", |spans| {
-        ended(spans, "supervisor") == 2
+        ended_runs(spans, "supervisor") == 2
     });
     agent.stop();
 
@@ -225,7 +218,7 @@ fn servers_that_are_down() {
     tools.process.kill();
     assert_eq!(ask(&january, &question(3)).text, "done");
     receiver.wait_for("the ends of all runs", |spans| {
-        ended(spans, "supervisor") == 2 && ended(spans, "modelless") == 1
+        ended_runs(spans, "supervisor") == 2 && ended_runs(spans, "modelless") == 1
     });
     agent.stop();
 
@@ -282,7 +275,7 @@ fn tools_that_are_down() {
     tools.process.kill();
     assert_eq!(ask(&supervisor, &question(2)).status, 200);
     receiver.wait_for("the ends of all runs", |spans| {
-        ended(spans, "supervisor") == 2
+        ended_runs(spans, "supervisor") == 2
     });
     agent.stop();
     let spans = receiver.received().spans;

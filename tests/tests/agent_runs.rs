@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 
 use kaos_tests::agent::Agent;
-use kaos_tests::chat::{Question, ask};
+use kaos_tests::chat::{Answer, Question, ask};
 use kaos_tests::process::free_port;
-use kaos_tests::received::Span;
+use kaos_tests::received::{Span, by_trace, ended_runs};
 use kaos_tests::receiver::Receiver;
 use kaos_tests::tree::render_names;
-use kaos_tests::workloads::{AgentKind, AgentPlace, Need, Workloads, lacks};
+use kaos_tests::workloads::{AgentKind, AgentPlace, Need, Server, Workloads, lacks};
 use serde_json::json;
 
 const NEEDS: [Need; 2] = [Need::Python, Need::Program("curl")];
@@ -17,10 +17,18 @@ const NEEDS: [Need; 2] = [Need::Python, Need::Program("curl")];
 /// Runs that go on at once.
 const RUNS: usize = 32;
 
-fn ended(spans: &[Span], service: &str) -> usize {
-    let mut spans = spans.to_vec();
-    spans.retain(|span| span.service == service && span.name == "agent.agentic_loop");
-    spans.len()
+/// Asks all questions at once.
+fn ask_all(
+    asked: &Server,
+    question: impl Fn(usize) -> Question + Sync,
+    check: impl Fn(usize, &Answer) + Sync,
+) {
+    thread::scope(|scope| {
+        for run in 0..RUNS {
+            let (question, check) = (&question, &check);
+            scope.spawn(move || check(run, &ask(asked, &question(run))));
+        }
+    });
 }
 
 /// Each run has a tool of its own, and its model counts tokens as no other's does.
@@ -90,21 +98,15 @@ fn many_runs_in_one_process() {
     let place = AgentPlace::of(&model, &tools);
     let supervisor = workloads.kaos_agent("supervisor", AgentKind::Current, &place);
     let agent = Agent::watch(&[&supervisor.process], &[]);
-    thread::scope(|scope| {
-        for run in 0..RUNS {
-            let supervisor = &supervisor;
-            scope.spawn(move || {
-                let mut question = question(run);
-                if run % 2 == 1 {
-                    question = question.without_content_type();
-                }
-                let answer = ask(supervisor, &question);
-                assert_eq!(answer.text, format!("answer {run}"));
-            });
-        }
+    let with_type_or_not = |run| match run % 2 {
+        0 => question(run),
+        _ => question(run).without_content_type(),
+    };
+    ask_all(&supervisor, with_type_or_not, |run, answer| {
+        assert_eq!(answer.text, format!("answer {run}"));
     });
     receiver.wait_for("the ends of all runs", |spans| {
-        ended(spans, "supervisor") == RUNS
+        ended_runs(spans, "supervisor") == RUNS
     });
     agent.stop();
 
@@ -116,11 +118,7 @@ fn many_runs_in_one_process() {
     let at_once = at_once(&loops);
     println!("{at_once} runs went on at once");
     assert!(at_once >= RUNS / 2, "{at_once} runs went on at once");
-    let mut traces: BTreeMap<String, Vec<Span>> = BTreeMap::new();
-    for span in spans {
-        traces.entry(span.trace_id.clone()).or_default().push(span);
-    }
-    let told: BTreeSet<String> = traces.into_values().map(told).collect();
+    let told: BTreeSet<String> = by_trace(spans).into_values().map(told).collect();
     assert_eq!(told, (0..RUNS).map(expected).collect());
 }
 
@@ -140,26 +138,16 @@ fn many_runs_in_one_process_whose_model_is_down() {
     };
     let supervisor = workloads.kaos_agent("supervisor", AgentKind::Current, &nowhere);
     let agent = Agent::watch(&[&supervisor.process], &[]);
-    thread::scope(|scope| {
-        for run in 0..RUNS {
-            let supervisor = &supervisor;
-            scope.spawn(move || {
-                let trace = 1 + run as u128;
-                let answer = ask(supervisor, &question(run).in_trace(trace));
-                assert_eq!(answer.status, 200, "a failure is an answer");
-            });
-        }
+    let in_trace = |run| question(run).in_trace(1 + run as u128);
+    ask_all(&supervisor, in_trace, |_, answer| {
+        assert_eq!(answer.status, 200, "a failure is an answer");
     });
     receiver.wait_for("the ends of all runs", |spans| {
-        ended(spans, "supervisor") == RUNS
+        ended_runs(spans, "supervisor") == RUNS
     });
     agent.stop();
 
-    let mut traces: BTreeMap<String, Vec<Span>> = BTreeMap::new();
-    for span in receiver.received().spans {
-        traces.entry(span.trace_id.clone()).or_default().push(span);
-    }
-    let told: BTreeMap<String, String> = traces
+    let told: BTreeMap<String, String> = by_trace(receiver.received().spans)
         .into_iter()
         .map(|(trace, spans)| (trace, render_names(&spans)))
         .collect();
@@ -200,7 +188,7 @@ fn two_agents_that_delegate_to_each_other() {
     let work = json!([{"delegate": {"second": there}}, {"say": "done"}]);
     assert_eq!(ask(&first, &Question::new(work).in_trace(1)).text, "done");
     receiver.wait_for("the ends of all runs", |spans| {
-        (ended(spans, "first"), ended(spans, "second")) == (2, 1)
+        (ended_runs(spans, "first"), ended_runs(spans, "second")) == (2, 1)
     });
     agent.stop();
 

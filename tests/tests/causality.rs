@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use kaos_tests::causes::{CALLS, Causes, Run};
-use kaos_tests::workloads::{Need, lacks, python, python_roots};
+use kaos_tests::workloads::{Need, built_pythons, lacks, python, python_roots};
 
 /// What is promised of a kind of server.
 #[derive(Clone, Copy)]
@@ -15,10 +15,8 @@ enum Promise {
     Half,
     /// Of none: what makes the calls has nothing of the request.
     Nothing,
-    /// None is wrong; how many are known is not promised.
-    NeverWrong,
 }
-use Promise::{All, Half, NeverWrong, Nothing};
+use Promise::{All, Half, Nothing};
 
 /// Servers in the environment of the workloads.
 const KINDS: &[(&str, Promise)] = &[
@@ -63,7 +61,6 @@ fn hold(runs: &[(Run<'_>, Promise)]) {
             All => calls,
             Half => calls / 2,
             Nothing => 0,
-            NeverWrong => causes.right,
         };
         let promised = Causes {
             right,
@@ -181,8 +178,8 @@ fn causes_are_told_by_other_versions() {
         ("uvicorn-raw-plain", All),
         ("uvicorn-raw-eager", All),
         ("uvicorn-raw-mix", All),
-        // Debian strips uvloop of the names that are probed: what is known then differs.
-        ("uvicornuv-raw-mix", NeverWrong),
+        // Debian strips uvloop of the names that are probed.
+        ("uvicornuv-raw-mix", All),
         ("starlette-raw-sync", All),
         ("threads-raw-plain", All),
         ("uvicorn-raw-executor", Nothing),
@@ -197,5 +194,36 @@ fn causes_are_told_by_other_versions() {
     // others.
     let inheriting = roots.iter().filter(is_3_14);
     runs.extend(inheriting.map(|root| (run(root, "uvicorn-raw-inherit", 32), Nothing)));
+    hold(&runs);
+}
+
+/// Interpreters without the global lock and for musl, which are in no archive: built from source.
+#[test]
+#[ignore = "kernel: real workloads, needs root"]
+fn causes_are_told_by_interpreters_from_source() {
+    if lacks(&[Need::BuiltPythons, Need::Program("unshare")]) {
+        return;
+    }
+    let pythons = built_pythons();
+    let kinds = [
+        ("uvicorn-raw-plain", All),
+        ("uvicorn-raw-eager", All),
+        ("uvicorn-raw-group", All),
+        ("uvicorn-raw-mix", All),
+        ("uvicorn-raw-later", Half),
+        ("starlette-raw-sync", All),
+        ("starlette-raw-middlestream", All),
+        ("threads-raw-plain", All),
+        ("uvicorn-raw-executor", Nothing),
+        ("uvicorn-raw-fresh", Nothing),
+    ];
+    let mut runs: Vec<_> = pythons
+        .iter()
+        .flat_map(|python| kinds.map(|(kind, promise)| (run(python, kind, 32), promise)))
+        .collect();
+    // uvloop is published for musl, and not for builds without the lock.
+    let is_musl = |python: &&PathBuf| python.to_string_lossy().contains("-musl/");
+    let musl = pythons.iter().filter(is_musl);
+    runs.extend(musl.map(|python| (run(python, "uvicornuv-raw-mix", 32), All)));
     hold(&runs);
 }

@@ -1,5 +1,6 @@
 //! What `kaos-agent explain` says of real processes, and what it says where it cannot.
 
+use std::fs;
 use std::process::Command;
 use std::time::Instant;
 
@@ -9,6 +10,7 @@ use kaos_tests::process::Process;
 use kaos_tests::receiver::Receiver;
 use kaos_tests::workloads::{Need, Workloads, lacks};
 use serde_json::Value;
+use tempfile::TempDir;
 
 /// Standard output of `explain`.
 fn explain(pid: u32, arguments: &[&str]) -> String {
@@ -203,4 +205,51 @@ fn what_cannot_be_explained() {
         3,
         &format!("kaos-agent: cannot look into process {pid}: "),
     );
+}
+
+/// OpenSSL inside of a program that was stripped: found by what it says of itself, and not probed.
+#[test]
+#[ignore = "kernel: real workloads, needs root"]
+fn a_stripped_copy_of_openssl() {
+    const SOURCE: &str = r#"
+        #include <openssl/ssl.h>
+        #include <stdio.h>
+        #include <unistd.h>
+        int main(void) {
+            SSL *ssl = SSL_new(SSL_CTX_new(TLS_method()));
+            char byte;
+            if (SSL_read(ssl, &byte, 1) > 0 || SSL_write(ssl, &byte, 1) > 0) return 1;
+            puts(OpenSSL_version(OPENSSL_VERSION));
+            fflush(stdout);
+            for (;;) pause();
+        }"#;
+    if lacks(&[Need::Program("cc"), Need::Program("strip")]) {
+        return;
+    }
+    let directory = TempDir::new().expect("a directory");
+    let (source, program) = (directory.path().join("tls.c"), directory.path().join("tls"));
+    fs::write(&source, SOURCE).expect("it is writable");
+    let mut compiler = Command::new("cc");
+    compiler
+        .arg("-o")
+        .arg(&program)
+        .arg(&source)
+        .args(["-l:libssl.a", "-l:libcrypto.a", "-ldl"]);
+    Process::spawn("cc", &mut compiler).succeed();
+    Process::spawn("strip", Command::new("strip").arg(&program)).succeed();
+
+    let process = Process::spawn("tls", &mut Command::new(&program));
+    let said = process.wait_for_line("its version", |line| line.starts_with("OpenSSL "));
+    let version = said.split(' ').nth(1).expect("it has a version");
+    let problem = format!(
+        "OpenSSL {version} is linked into it, and the names of its functions are not in the file"
+    );
+    let file = program.to_str().expect("it is text");
+    let library = serde_json::json!({
+        "name": "OpenSSL", "file": file, "sites": [], "problem": problem,
+    });
+    assert_eq!(json(process.pid())["tls"], serde_json::json!([library]));
+    let line = format!("TLS       OpenSSL {file}: not read, {problem}\n");
+    let text = explain(process.pid(), &[]);
+    assert!(text.contains(&line), "{text}");
 }

@@ -6,7 +6,9 @@ use kaos_tests::agent::{Agent, Stats};
 use kaos_tests::received::Span;
 use kaos_tests::receiver::Receiver;
 use kaos_tests::tree::{render, told};
-use kaos_tests::workloads::{Certificate, Need, Server, Workloads, lacks, openssl_1_1_root};
+use kaos_tests::workloads::{
+    Certificate, Need, Server, Workloads, lacks, openssl_1_1_root, root_of_built_pythons,
+};
 use serde_json::json;
 
 /// What one run told.
@@ -158,37 +160,42 @@ fn curl_and_node() {
     );
 }
 
-/// A wheel that brings a libssl under a name of its own.
-#[test]
-#[ignore = "kernel: real workloads, needs root"]
-fn a_library_that_a_package_brings() {
-    let library = "psycopg_binary.libs/libssl";
+/// A client on the TLS library that a package brings, in a file with this in its path.
+fn bundled_is_told(package: &str, library: &str) {
     are_told_alike(
         &[Need::Python],
         "libssl",
         python_server("h11"),
         |workloads, agent, urls| {
-            workloads.bundled_client("client", "psycopg", urls, || {
-                agent.wait_until_probed(library);
-            })
+            workloads.bundled_client("client", package, urls, || agent.wait_until_probed(library))
         },
     );
+}
+
+/// A wheel that brings a libssl under a name of its own.
+#[test]
+#[ignore = "kernel: real workloads, needs root"]
+fn a_library_that_a_package_brings() {
+    bundled_is_told("psycopg", "psycopg_binary.libs/libssl");
 }
 
 /// A wheel with OpenSSL inside of its module, which exports none of it but has kept the names.
 #[test]
 #[ignore = "kernel: real workloads, needs root"]
 fn a_library_inside_of_a_module() {
-    let library = "cryptography/hazmat/bindings/_rust";
+    bundled_is_told("cryptography", "cryptography/hazmat/bindings/_rust");
+}
+
+/// The same by a client in another root file system, with a library of this path there.
+fn are_told_of_a_root(
+    library: &str,
+    get: impl Fn(&Workloads<'_>, &[String], &dyn Fn()) -> Vec<String>,
+) {
     are_told_alike(
-        &[Need::Python],
+        &[Need::Python, Need::Program("unshare")],
         "libssl",
         python_server("h11"),
-        |workloads, agent, urls| {
-            workloads.bundled_client("client", "cryptography", urls, || {
-                agent.wait_until_probed(library);
-            })
-        },
+        |workloads, agent, urls| get(workloads, urls, &|| agent.wait_until_probed(library)),
     );
 }
 
@@ -196,26 +203,30 @@ fn a_library_inside_of_a_module() {
 #[test]
 #[ignore = "kernel: real workloads, needs root"]
 fn openssl_1_1() {
-    let needs = [Need::OpenSsl11, Need::Python, Need::Program("unshare")];
-    if lacks(&needs) {
+    if lacks(&[Need::OpenSsl11]) {
         return;
     }
     let root = openssl_1_1_root().expect("it is there");
-    let probed = |agent: &Agent| agent.wait_until_probed("libssl.so.1.1");
-    are_told_alike(
-        &needs,
-        "libssl",
-        python_server("h11"),
-        |workloads, agent, urls| workloads.curl_in(&root, "client", urls, || probed(agent)),
-    );
-    are_told_alike(
-        &needs,
-        "libssl",
-        python_server("h11"),
-        |workloads, agent, urls| {
-            workloads.bundled_client_in(&root, "client", urls, || probed(agent))
-        },
-    );
+    are_told_of_a_root("libssl.so.1.1", |workloads, urls, wait| {
+        workloads.curl_in(&root, "client", urls, wait)
+    });
+    are_told_of_a_root("libssl.so.1.1", |workloads, urls, wait| {
+        workloads.bundled_client_in(&root, "python3", "client", urls, wait)
+    });
+}
+
+/// OpenSSL for musl, as Alpine has it, in a Python for musl.
+#[test]
+#[ignore = "kernel: real workloads, needs root"]
+fn openssl_on_musl() {
+    if lacks(&[Need::BuiltPythons]) {
+        return;
+    }
+    let root = root_of_built_pythons().expect("it is there");
+    let python = "/opt/python-3.13-musl/bin/python3";
+    are_told_of_a_root("/opt/musl/lib/libssl", |workloads, urls, wait| {
+        workloads.bundled_client_in(&root, python, "client", urls, wait)
+    });
 }
 
 /// What a LiteLLM proxy and the model behind it tell of a plain and a streamed question.

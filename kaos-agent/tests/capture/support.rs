@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use kaos_agent::capture::event::{ConnectionChange, Data, Direction, Event, Pid, SocketId};
@@ -19,7 +20,8 @@ const DEADLINE: Duration = Duration::from_secs(60);
 pub struct Python {
     child: Child,
     input: ChildStdin,
-    output: BufReader<ChildStdout>,
+    /// Its lines, which a thread reads, so that one that never comes is not waited for without end.
+    lines: Receiver<String>,
 }
 
 impl Python {
@@ -46,10 +48,16 @@ impl Python {
             .expect("python3 starts");
         let input = child.stdin.take().expect("it is piped");
         let output = BufReader::new(child.stdout.take().expect("it is piped"));
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            let lines = output.lines().map_while(Result::ok);
+            // Until it ends, or nobody listens any more.
+            let _ = lines.into_iter().try_for_each(|line| sender.send(line));
+        });
         let mut python = Self {
             child,
             input,
-            output,
+            lines,
         };
         assert_eq!(python.line(), "ready");
         python
@@ -59,21 +67,35 @@ impl Python {
         self.child.id()
     }
 
+    /// The next line that it prints.
     pub fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.output.read_line(&mut line).expect("it writes lines");
-        line.trim_end().to_owned()
+        self.line_until(Instant::now() + DEADLINE, || "its next line".to_owned())
     }
 
     /// Runs a line; returns what it prints before it is done.
     pub fn run(&mut self, code: &str) -> Vec<String> {
+        let until = Instant::now() + DEADLINE;
         writeln!(self.input, "{code}").expect("it reads");
         let mut printed = Vec::new();
         loop {
-            match self.line().as_str() {
-                "done" => return printed,
-                "" => panic!("python ended in: {code}"),
-                line => printed.push(line.to_owned()),
+            let what = || format!("that it is done with {code:?} after {printed:?}");
+            match self.line_until(until, what) {
+                line if line == "done" => return printed,
+                line => printed.push(line),
+            }
+        }
+    }
+
+    /// The next line; where none comes in time, it is killed, and the test fails with what was waited
+    /// for.
+    fn line_until(&mut self, until: Instant, what: impl FnOnce() -> String) -> String {
+        let left = until.saturating_duration_since(Instant::now());
+        match self.lines.recv_timeout(left) {
+            Ok(line) => line,
+            Err(RecvTimeoutError::Disconnected) => panic!("python ended before {}", what()),
+            Err(RecvTimeoutError::Timeout) => {
+                self.child.kill().expect("it is our child");
+                panic!("python did not say {} in {DEADLINE:?}", what());
             }
         }
     }

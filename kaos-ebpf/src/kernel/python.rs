@@ -5,10 +5,10 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::helpers::bpf_probe_read_user;
 use aya_ebpf::helpers::generated::{
     bpf_get_current_task, bpf_loop, bpf_probe_read_user as read_user,
 };
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_probe_read_user};
 use kaos_ebpf::counter::Counter;
 use kaos_ebpf::process::Process;
 use kaos_ebpf::python::{
@@ -266,7 +266,9 @@ extern "C" fn look(number: u64, search: *mut c_void) -> i64 {
 /// from none.
 #[inline(always)]
 fn is_threads_own(task: Task, layout: &PythonLayout, left: u64) -> bool {
-    if layout.flags & PYTHON_THREADS_HAVE_CONTEXTS == 0 || task.tid == task.pid {
+    // Both in the initial pid namespace, which that of `task.pid` need not be.
+    let is_main = bpf_get_current_pid_tgid() >> 32 == task.tid as u64;
+    if layout.flags & PYTHON_THREADS_HAVE_CONTEXTS == 0 || is_main {
         return false;
     }
     // One that nobody entered is what the thread got when it needed one.

@@ -2,6 +2,7 @@
 
 mod ai;
 mod certificate;
+mod interpreters;
 mod pipe;
 mod tls;
 
@@ -16,6 +17,9 @@ use tempfile::TempDir;
 
 pub use self::ai::{AgentKind, AgentPlace, MODEL_API_KEY};
 pub use self::certificate::Certificate;
+pub use self::interpreters::{
+    built_pythons, openssl_1_1_root, packages, python_roots, root_of_built_pythons,
+};
 use self::pipe::NamedPipe;
 use crate::process::{Process, free_port};
 use crate::receiver::Receiver;
@@ -268,38 +272,6 @@ impl<'a> Workloads<'a> {
         }
     }
 
-    /// `causes.py` with an interpreter that may be another one than the environment's: an executable,
-    /// or a directory with a root file system that has one.
-    #[must_use]
-    pub fn causes(&self, service: &str, python: &Path, kind: &str, backend: &str) -> Server {
-        /// Becomes the interpreter, which sees the workloads in a mount of its own.
-        const ENTER: &str = r#"root=$0
-            mount --bind "$1" "$root/mnt"
-            shift
-            exec chroot "$root" python3 -u "$@""#;
-        let port = free_port();
-        let scripts = directory().join("python");
-        let is_root = python.is_dir();
-        let mut command = if is_root {
-            let mut command = self.command(service, Path::new("unshare"));
-            command.args(["--mount", "sh", "-ec", ENTER]).args([
-                python,
-                scripts.as_path(),
-                Path::new("/mnt/causes.py"),
-            ]);
-            command
-        } else {
-            let mut command = self.command(service, python);
-            command.arg("-u").arg(scripts.join("causes.py"));
-            command
-        };
-        command.args([kind, &port.to_string(), backend]);
-        if !is_root && python != self::python() {
-            command.env("PYTHONPATH", packages());
-        }
-        Server::start(service, port, &mut command, "listening")
-    }
-
     fn python(&self, service: &str, script: &str) -> Command {
         let mut command = self.command(service, python());
         // A script's directory comes first in the module path, and holds nothing but workloads.
@@ -321,6 +293,8 @@ pub enum Need {
     Ollama,
     /// The root file systems that `cargo xtask setup --pythons` makes.
     PythonRoots,
+    /// The one with interpreters that were built from source, which it makes, too.
+    BuiltPythons,
     /// The one among them that has OpenSSL 1.1.
     OpenSsl11,
     /// A program.
@@ -339,6 +313,9 @@ pub fn lacks(needs: &[Need]) -> bool {
         Need::PythonRoots => python_roots()
             .is_empty()
             .then(|| "no other versions; type: cargo xtask setup --pythons".to_owned()),
+        Need::BuiltPythons => built_pythons()
+            .is_empty()
+            .then(|| "no built interpreters; type: cargo xtask setup --pythons".to_owned()),
         Need::OpenSsl11 => openssl_1_1_root()
             .is_none()
             .then(|| "no OpenSSL 1.1; type: cargo xtask setup --pythons".to_owned()),
@@ -423,37 +400,6 @@ pub(crate) fn directory() -> PathBuf {
 #[must_use]
 pub fn python() -> PathBuf {
     variable("KAOS_PYTHON")
-}
-
-/// Root file systems with interpreters of other versions, and the packages that `causes.py` needs.
-#[must_use]
-pub fn python_roots() -> Vec<PathBuf> {
-    let named = env::var_os("KAOS_PYTHON_ROOTS").unwrap_or_default();
-    env::split_paths(&named)
-        .filter(|root| !root.as_os_str().is_empty())
-        .collect()
-}
-
-/// A root file system with a Python and a curl that use OpenSSL 1.1.
-#[must_use]
-pub fn openssl_1_1_root() -> Option<PathBuf> {
-    env::var_os("KAOS_OPENSSL_1_1_ROOT").map(PathBuf::from)
-}
-
-/// The packages of that environment, for other interpreters of the same version.
-///
-/// # Panics
-/// There is none, or it does not run.
-#[must_use]
-pub fn packages() -> PathBuf {
-    let output = Command::new(python())
-        .args([
-            "-c",
-            "import sysconfig; print(sysconfig.get_path('purelib'))",
-        ])
-        .output()
-        .expect("the interpreter starts");
-    PathBuf::from(String::from_utf8_lossy(&output.stdout).trim())
 }
 
 fn variable(name: &str) -> PathBuf {

@@ -36,7 +36,7 @@ impl Workloads<'_> {
         client.succeed()
     }
 
-    /// `bundled.py` in another root file system, with its Python's own TLS library.
+    /// `bundled.py` in another root file system, with the TLS library of a Python there.
     ///
     /// # Panics
     /// It fails.
@@ -44,11 +44,12 @@ impl Workloads<'_> {
     pub fn bundled_client_in(
         &self,
         root: &Path,
+        python: &str,
         service: &str,
         urls: &[String],
         wait: impl FnOnce(),
     ) -> Vec<String> {
-        let program = ["python3", "-u", "/mnt/bundled.py", "ssl"];
+        let program = [python, "-u", "/mnt/bundled.py", "ssl"];
         self.client_in(
             root,
             service,

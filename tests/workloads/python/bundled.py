@@ -5,7 +5,6 @@ has OpenSSL linked into it) or ssl (the standard library's; that of Python 3.9, 
 a kept connection, and prints "METHOD PATH STATUS BYTES" for each: what the client itself knows.
 """
 
-import ctypes
 import http.client
 import io
 import os
@@ -18,21 +17,23 @@ class OfPsycopg:
     """The libssl beside the module, which the module has loaded."""
 
     def __init__(self):
+        import ctypes
+
         import psycopg
 
         assert psycopg.pq.__impl__ == "binary"
         with open("/proc/self/maps") as maps:
             path = next(line.split()[-1] for line in maps if "psycopg_binary.libs/libssl" in line)
-        self.lib = ctypes.CDLL(path)
+        self.ctypes, self.lib = ctypes, ctypes.CDLL(path)
         for name in ("TLS_method", "SSL_CTX_new", "SSL_new"):
             getattr(self.lib, name).restype = ctypes.c_void_p
         self.null = None
 
     def pointer(self, value):
-        return ctypes.c_void_p(value)
+        return self.ctypes.c_void_p(value)
 
     def buffer(self, size):
-        return ctypes.create_string_buffer(size)
+        return self.ctypes.create_string_buffer(size)
 
     def wrap(self, connection, _name):
         return Stream(self, connection)

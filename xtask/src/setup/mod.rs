@@ -109,7 +109,8 @@ pub fn variables() -> Result<Vec<String>> {
         ("KAOS_PYTHON", steps::python()?),
         ("KAOS_GO_WORKLOAD", steps::go_workload()?),
         ("KAOS_OLLAMA", ollama::built()?),
-        ("KAOS_PYTHON_ROOTS", pythons::built()?),
+        ("KAOS_PYTHON_ROOTS", pythons::followed_roots()?),
+        ("KAOS_BUILT_PYTHONS", pythons::from_source()?),
         ("KAOS_OPENSSL_1_1_ROOT", pythons::with_openssl_1_1()?),
     ];
     Ok(found

@@ -56,6 +56,10 @@ const PACKAGES: &[Package] = &[
     },
     // Workloads.
     Package {
+        name: "libssl-dev",
+        probe: Probe::File("/usr/include/openssl/ssl.h"),
+    },
+    Package {
         name: "curl",
         probe: Probe::Program("curl"),
     },

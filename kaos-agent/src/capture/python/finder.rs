@@ -5,6 +5,7 @@ use kaos_ebpf::python::COPY;
 use super::layout::ContextType;
 use crate::capture::uprobes::image::Image;
 use crate::capture::uprobes::site::{Finder, Place, Site};
+use crate::capture::uprobes::tracebacks::Tracebacks;
 
 /// Exported by every interpreter since 3.7: makes the copy of the running context that each task,
 /// callback and thread gets.
@@ -23,13 +24,21 @@ pub const METHOD_COPY: &str = "Context.copy()";
 const BUFFER_WRITE: &str = "__pyx_f_6uvloop_4loop_8UVStream__buffer_write";
 /// What was written is sent, in no context.
 const EXEC_WRITE: &str = "__pyx_f_6uvloop_4loop_8UVStream__exec_write";
+/// What they call themselves in tracebacks: in a file without names.
+const IN_TRACEBACKS: [(&str, &str); 2] = [
+    (BUFFER_WRITE, "uvloop.loop.UVStream._buffer_write"),
+    (EXEC_WRITE, "uvloop.loop.UVStream._exec_write"),
+];
+/// Exported by uvloop, so that it can be imported.
+const UVLOOP: &str = "PyInit_loop";
 
 /// Program on the return of what makes contexts.
 pub const CONTEXT_MADE: &str = "context_made";
 
 /// Programs in uvloop: something is written, and then sent.
 const STREAM_WRITTEN: &str = "stream_written";
-const STREAM_FLUSH: &str = "stream_flush";
+/// The program where what was written begins to be sent.
+pub const STREAM_FLUSH: &str = "stream_flush";
 const STREAM_FLUSHED: &str = "stream_flushed";
 /// All programs at what is found here.
 pub const PROGRAMS: [&str; 4] = [CONTEXT_MADE, STREAM_WRITTEN, STREAM_FLUSH, STREAM_FLUSHED];
@@ -43,11 +52,13 @@ pub const FINDER: Finder = Finder {
         CONTEXT_TYPE,
         BUFFER_WRITE,
         EXEC_WRITE,
+        UVLOOP,
     ],
     sites,
 };
 
 fn sites(image: &Image<'_>) -> Vec<Site> {
+    let unnamed = unnamed(image);
     let wanted = [
         (COPY_CURRENT, CONTEXT_MADE, COPY),
         (NEW, CONTEXT_MADE, 0),
@@ -57,7 +68,9 @@ fn sites(image: &Image<'_>) -> Vec<Site> {
         (EXEC_WRITE, STREAM_FLUSHED, 0),
     ];
     let named = wanted.into_iter().filter_map(|(name, program, cookie)| {
-        let address = image.function(name)?.address;
+        let named = image.function(name).map(|function| function.address);
+        let unnamed = unnamed.iter().find(|(known, _)| *known == name);
+        let address = named.or(unnamed.map(|(_, address)| *address))?;
         site(image, address, program, name, cookie)
     });
     let mut found: Vec<Site> = named.collect();
@@ -69,6 +82,19 @@ fn sites(image: &Image<'_>) -> Vec<Site> {
         }
     }
     found
+}
+
+/// Functions of uvloop in a file that was stripped of their names: both or none, since one alone tells
+/// nothing.
+fn unnamed(image: &Image<'_>) -> Vec<(&'static str, u64)> {
+    let is_named = |name| image.function(name).is_some();
+    if !is_named(UVLOOP) || (is_named(BUFFER_WRITE) && is_named(EXEC_WRITE)) {
+        return Vec::new();
+    }
+    let tracebacks = Tracebacks::read(image);
+    let found = IN_TRACEBACKS.map(|(name, text)| Some((name, tracebacks.function(text)?)));
+    let found: Option<Vec<_>> = found.into_iter().collect();
+    found.unwrap_or_default()
 }
 
 /// What makes contexts for Python code. These functions have no exported names; the type, which has

@@ -23,6 +23,8 @@ const POINTER_BYTES: u64 = 256;
 const MOST_CONTEXT_BYTES: u64 = 512;
 /// Threads that are looked at for one that has a context.
 const MOST_THREADS: usize = 256;
+/// The same where slots are behind a pointer: there is much more to look at in each.
+const MOST_THREADS_BEHIND: usize = 16;
 
 /// What the type of contexts says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,75 +113,96 @@ fn method(memory: &impl Memory, table: u64, name: &str) -> Option<u64> {
 
 /// Finds the layout from the thread pointers of a process, the main thread's first.
 ///
-/// `behind_pointer` says that the C library may be one that keeps the slots behind a pointer.
-///
 /// # Errors
 /// What was not found. It may be found later, when the interpreter has started.
 pub fn find(
     memory: &impl Memory,
     context_type: &ContextType,
     threads: &[u64],
-    behind_pointer: bool,
 ) -> Result<PythonLayout, NotFound> {
-    let mut without_context = None;
-    for thread in threads.iter().take(MOST_THREADS) {
-        let found = states(memory, *thread, behind_pointer);
-        for (slot, slot_behind, state) in found {
-            let mut layout = PythonLayout {
-                context_type: context_type.address,
-                slot,
-                slot_behind,
-                context: 0,
-                object_type: context_type.object_type,
-                flags: PYTHON_THREADS,
-                ..PythonLayout::default()
-            };
-            if let Some(context) = context_in(memory, context_type, state) {
-                layout.context = context;
-                return Ok(layout);
-            }
-            layout.flags |= PYTHON_NO_CONTEXTS;
-            without_context.get_or_insert(layout);
-        }
-    }
-    without_context.ok_or(NotFound::State)
+    let direct = threads.iter().take(MOST_THREADS);
+    // Which C library a process has its files do not say for certain: it may be linked statically.
+    let behind = threads.iter().take(MOST_THREADS_BEHIND);
+    best(memory, context_type, direct, direct_states)
+        .or_else(|| best(memory, context_type, behind, states_behind))
+        .ok_or(NotFound::State)
 }
 
-/// Thread states that slots of a thread lead to: offset of the slot or of the pointer to the slots,
-/// offset behind that pointer, and the state's address.
-fn states(memory: &impl Memory, thread: u64, behind_pointer: bool) -> Vec<(i32, i32, u64)> {
-    let mut found = Vec::new();
-    if thread == 0 {
-        return found;
-    }
-    // The block is after the pointer on x86-64 and before it on aarch64.
-    let start = if cfg!(target_arch = "aarch64") {
-        thread.wrapping_sub(BLOCK_BYTES)
-    } else {
-        thread
-    };
-    let Some(block) = memory.words(start, (BLOCK_BYTES / 8) as usize) else {
-        return found;
-    };
-    let offset_of = |index: usize| {
-        let address = start.wrapping_add(index as u64 * 8);
-        i32::try_from(address.wrapping_sub(thread) as i64).unwrap_or(0)
-    };
-    for (index, pair) in block.windows(2).enumerate() {
-        // A slot is a number, odd while it is in use, and a pointer.
-        let [sequence, pointer] = pair else { continue };
-        if sequence % 2 == 1 && *sequence < 1 << 32 && is_state(memory, *pointer, thread) {
-            found.push((offset_of(index + 1), DIRECT, *pointer));
+/// Thread states of a thread.
+type States<M> = fn(&M, u64) -> Vec<(i32, i32, u64)>;
+
+/// The layout by a thread that has a context, or by any.
+fn best<'a, M: Memory>(
+    memory: &M,
+    context_type: &ContextType,
+    threads: impl Iterator<Item = &'a u64>,
+    states: States<M>,
+) -> Option<PythonLayout> {
+    let mut without_context = None;
+    for (slot, slot_behind, state) in threads.flat_map(|thread| states(memory, *thread)) {
+        let mut layout = PythonLayout {
+            context_type: context_type.address,
+            slot,
+            slot_behind,
+            context: 0,
+            object_type: context_type.object_type,
+            flags: PYTHON_THREADS,
+            ..PythonLayout::default()
+        };
+        if let Some(context) = context_in(memory, context_type, state) {
+            layout.context = context;
+            return Some(layout);
         }
+        layout.flags |= PYTHON_NO_CONTEXTS;
+        without_context.get_or_insert(layout);
     }
-    if behind_pointer {
-        for (index, pointer) in block.iter().take((POINTER_BYTES / 8) as usize).enumerate() {
-            let slots = memory.words(*pointer, SLOTS_BEHIND).unwrap_or_default();
-            for (slot, state) in slots.into_iter().enumerate() {
-                if is_state(memory, state, thread) {
-                    let behind = i32::try_from(slot * 8).unwrap_or(DIRECT);
-                    found.push((offset_of(index), behind, state));
-                }
+    without_context
+}
+
+/// A thread's own block: where it begins from the thread pointer, and its words.
+fn block(memory: &impl Memory, thread: u64) -> Option<(i32, Vec<u64>)> {
+    // It is after the pointer on x86-64 and before it on aarch64.
+    let from = if cfg!(target_arch = "aarch64") {
+        -(BLOCK_BYTES as i32)
+    } else {
+        0
+    };
+    let start = thread.wrapping_add_signed(from.into());
+    let words = (thread != 0).then(|| memory.words(start, (BLOCK_BYTES / 8) as usize))?;
+    Some((from, words?))
+}
+
+/// Thread states that slots of a thread lead to: offset of the slot, [`DIRECT`], and the state's address.
+fn direct_states(memory: &impl Memory, thread: u64) -> Vec<(i32, i32, u64)> {
+    let Some((from, block)) = block(memory, thread) else {
+        return Vec::new();
+    };
+    let pairs = block.windows(2).zip((from..).step_by(8));
+    pairs
+        .filter_map(|(pair, at)| {
+            // A slot is a number, odd while it is in use, and a pointer.
+            let [sequence, pointer] = *pair else {
+                return None;
+            };
+            let is_slot = sequence % 2 == 1 && sequence < 1 << 32;
+            (is_slot && is_state(memory, pointer, thread)).then_some((at + 8, DIRECT, pointer))
+        })
+        .collect()
+}
+
+/// The same where the block has a pointer to the slots, which are pointers alone: its offset, that of the
+/// slot from where it points to, and the state's address.
+fn states_behind(memory: &impl Memory, thread: u64) -> Vec<(i32, i32, u64)> {
+    let Some((from, block)) = block(memory, thread) else {
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    let pointers = block.iter().zip((from..).step_by(8));
+    for (pointer, at) in pointers.take((POINTER_BYTES / 8) as usize) {
+        let slots = memory.words(*pointer, SLOTS_BEHIND).unwrap_or_default();
+        for (state, behind) in slots.into_iter().zip((0..).step_by(8)) {
+            if is_state(memory, state, thread) {
+                found.push((at, behind, state));
             }
         }
     }
@@ -271,7 +294,7 @@ mod tests {
 
         fn find(&self) -> Result<PythonLayout, NotFound> {
             let context_type = ContextType::read(self, TYPE).ok_or(NotFound::Type)?;
-            find(self, &context_type, &[THREAD], false)
+            find(self, &context_type, &[THREAD])
         }
     }
 
@@ -306,7 +329,7 @@ mod tests {
         made.0.insert(THREAD + 0x80, THREAD + 0x8000);
         made.0.insert(THREAD + 0x8000 + 24, STATE);
         let context_type = ContextType::read(&made, TYPE).expect("it is one");
-        let layout = find(&made, &context_type, &[THREAD], true).expect("it is there");
+        let layout = find(&made, &context_type, &[THREAD]).expect("it is there");
         assert_eq!((layout.slot, layout.slot_behind), (0x80, 24));
     }
 
@@ -336,7 +359,7 @@ mod tests {
         assert_eq!(nothing.find(), Err(NotFound::Type));
         let context_type = ContextType::read(&whole, TYPE).expect("it is one");
         for thread in wild {
-            let found = find(&whole, &context_type, &[thread], true);
+            let found = find(&whole, &context_type, &[thread]);
             assert_eq!(
                 found.is_ok(),
                 thread == THREAD && cfg!(target_arch = "x86_64")

@@ -270,9 +270,8 @@ pub fn examine(
         (None, Some((address, length))) => runtime::thread_pointers(&memory, address, length),
         (None, None) => Vec::new(),
     };
-    let behind_pointer = mapped.has("ld-musl");
     let context_type = &interpreter.context_type;
-    let found = layout::find(&memory, context_type, &threads, behind_pointer);
+    let found = layout::find(&memory, context_type, &threads);
     let mut layout = found.map_err(|error| Failure::Now(error.to_string()))?;
     // uvloop reads in no context, and its thread is everybody's.
     if mapped.has("/uvloop/") {

@@ -9,9 +9,9 @@ use std::os::unix::fs::FileExt as _;
 
 use object::LittleEndian;
 use object::elf::{
-    ELFCLASS64, ELFDATA2LSB, ELFMAG, FileHeader64, Machine, PF_X, PT_LOAD, ProgramHeader64,
-    SHN_UNDEF, SHT_DYNSYM, SHT_GNU_HASH, SHT_RELA, SHT_SYMTAB, STT_FUNC, STT_OBJECT,
-    SectionHeader64, Sym64,
+    ELFCLASS64, ELFDATA2LSB, ELFMAG, FileHeader64, Machine, PF_X, PT_GNU_EH_FRAME, PT_LOAD,
+    ProgramHeader64, SHN_UNDEF, SHT_DYNSYM, SHT_GNU_HASH, SHT_RELA, SHT_SYMTAB, STT_FUNC,
+    STT_OBJECT, SectionHeader64, Sym64,
 };
 use object::pod::{Pod, from_bytes, slice_from_all_bytes};
 use rustc_hash::FxHashMap;
@@ -38,6 +38,9 @@ const MACHINE: Machine = object::elf::EM_AARCH64;
 /// The endianness of both.
 const LE: LittleEndian = LittleEndian;
 
+/// A part of a file that was read: address and bytes.
+pub type Loaded = (u64, Vec<u8>);
+
 /// A function of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Function {
@@ -54,6 +57,8 @@ pub struct Image<'file> {
     code: Vec<Part>,
     /// All parts that are loaded.
     loaded: Vec<Part>,
+    /// The table in which unwinding finds functions.
+    frames: Option<Part>,
     /// Offset and length of the tables of relocations.
     relocations: Vec<(u64, u64)>,
     functions: FxHashMap<&'static str, Function>,
@@ -79,6 +84,7 @@ impl<'file> Image<'file> {
             file,
             code: Vec::new(),
             loaded: Vec::new(),
+            frames: None,
             relocations: Vec::new(),
             functions: FxHashMap::default(),
         };
@@ -86,9 +92,12 @@ impl<'file> Image<'file> {
         let count = usize::from(header.e_phnum.get(LE));
         let segments: Table<ProgramHeader64<LittleEndian>> = Table::read(file, segments, count)?;
         for segment in segments.entries()? {
+            let place = (&segment.p_vaddr, &segment.p_filesz, &segment.p_offset);
+            let part = (place.0.get(LE), place.1.get(LE), place.2.get(LE));
+            if segment.p_type.get(LE) == PT_GNU_EH_FRAME {
+                image.frames = Some(part);
+            }
             if segment.p_type.get(LE) == PT_LOAD {
-                let place = (&segment.p_vaddr, &segment.p_filesz, &segment.p_offset);
-                let part = (place.0.get(LE), place.1.get(LE), place.2.get(LE));
                 image.loaded.push(part);
                 if segment.p_flags.get(LE).contains(PF_X) {
                     image.code.push(part);
@@ -231,6 +240,31 @@ impl<'file> Image<'file> {
     #[must_use]
     pub fn data(&self) -> Data<'_> {
         Data::read(self.file, &self.loaded, &self.relocations)
+    }
+
+    /// Its code, and what of it is loaded and no code, each with its address; none of what is longer
+    /// than this.
+    #[must_use]
+    pub fn constant_parts(&self, most_bytes: u64) -> (Vec<Loaded>, Vec<Loaded>) {
+        let read = |part: &Part| self.loaded(part, most_bytes);
+        let constants = self.loaded.iter().filter(|part| !self.code.contains(part));
+        (
+            self.code.iter().filter_map(read).collect(),
+            constants.filter_map(read).collect(),
+        )
+    }
+
+    /// The table in which unwinding finds functions, with its address.
+    pub(super) fn frames(&self, most_bytes: u64) -> Option<Loaded> {
+        self.loaded(self.frames.as_ref()?, most_bytes)
+    }
+
+    fn loaded(&self, (address, length, offset): &Part, most_bytes: u64) -> Option<Loaded> {
+        // What lies about where it is has no use.
+        address.checked_add(*length)?;
+        let read = *length <= most_bytes;
+        let bytes = read.then(|| bytes(self.file, *offset, *length).ok())??;
+        Some((*address, bytes))
     }
 
     /// Page at which its code begins, as the file says it.

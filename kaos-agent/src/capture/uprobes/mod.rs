@@ -23,6 +23,7 @@ pub mod prologue;
 pub mod site;
 #[cfg(test)]
 mod tests;
+pub mod tracebacks;
 
 use std::collections::BTreeSet;
 use std::fs::File;

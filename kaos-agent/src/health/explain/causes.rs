@@ -9,8 +9,8 @@ use serde::Serialize;
 use super::traced::Traced;
 use crate::capture::event::Pid;
 use crate::capture::python;
-use crate::capture::python::finder::{self, CONTEXT_MADE};
-use crate::capture::python::interpreter::Interpreter;
+use crate::capture::python::finder::{self, CONTEXT_MADE, STREAM_FLUSH};
+use crate::capture::python::interpreter::{Interpreter, Mapped};
 use crate::capture::running::python_layout;
 use crate::capture::uprobes::{ProbedFile, inspect};
 
@@ -69,6 +69,13 @@ pub struct Probe {
 const ONE_IN_FLIGHT: &str = "a call belongs to the request that its process serves; with several at \
                              once only a traceparent tells";
 
+/// Part of the path of uvloop's code.
+const UVLOOP: &str = "/uvloop/loop.";
+/// What holds where its functions were not found.
+const UVLOOP_UNKNOWN: &str = ". The functions with which uvloop sends were not found in its file, neither \
+                              by name nor by what they call themselves in tracebacks: what it sends \
+                              later than it is written (always, with uvloop 0.21) is of unknown cause";
+
 impl Causes {
     pub(super) fn of(pid: Pid, traced: &Traced) -> Self {
         let files = inspect(pid);
@@ -95,7 +102,7 @@ impl Causes {
             followed_by: followed_by(pid, traced),
             problem: None,
         };
-        let (method, why) = match examined {
+        let (method, mut why) = match examined {
             Ok((interpreter, layout)) => python.found(interpreter, &layout),
             Err(failure) => {
                 python.problem = Some(failure.to_string());
@@ -103,6 +110,10 @@ impl Causes {
                 ("one request in flight", why)
             }
         };
+        let is_flush = |probe: &Probe| probe.program == STREAM_FLUSH;
+        if Mapped::of(pid).has(UVLOOP) && !python.probes.iter().any(is_flush) {
+            why += UVLOOP_UNKNOWN;
+        }
         Self {
             method,
             why,

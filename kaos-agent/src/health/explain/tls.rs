@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
+use memchr::memmem;
 use serde::Serialize;
 
 use super::files::file_name;
@@ -59,15 +60,36 @@ pub fn libraries(pid: Pid) -> Vec<TlsLibrary> {
     mappings.values().filter_map(library).collect()
 }
 
+/// In the code that speaks TLS 1.3, but not in the rest of OpenSSL: what its traffic secrets are derived
+/// with.
+const SPEAKS_TLS: &[u8] = b"c hs traffic";
+/// Before OpenSSL's version, in its own copy of what it is.
+const VERSION: &[u8] = b"\0OpenSSL ";
+/// Bytes of one part of a file that are looked through.
+const MOST_BYTES: u64 = 64 * 1024 * 1024;
+
 fn library(mapping: &Mapping) -> Option<TlsLibrary> {
     let file = mapping.path.to_string_lossy().into_owned();
     let name = file_name(&file);
     let is_openssl = name.starts_with("libssl.so") || name.starts_with("libssl-");
     let other = OTHERS.iter().find(|(prefix, _)| name.starts_with(prefix));
     let (sites, problem) = match sites(mapping) {
-        Ok(sites) if !sites.is_empty() => (sites, None),
-        Ok(_) if other.is_some() => (Vec::new(), Some("its functions are not known".to_owned())),
-        Ok(_) => (Vec::new(), Some("it has none of the functions".to_owned())),
+        Ok(Found::Sites(sites)) => (sites, None),
+        Ok(Found::Unnamed(version)) => {
+            let problem = format!(
+                "OpenSSL {version} is linked into it, and the names of its functions are not in the file"
+            );
+            return Some(TlsLibrary {
+                name: "OpenSSL",
+                file,
+                sites: Vec::new(),
+                problem: Some(problem),
+            });
+        }
+        Ok(Found::Nothing) if other.is_some() => {
+            (Vec::new(), Some("its functions are not known".to_owned()))
+        }
+        Ok(Found::Nothing) => (Vec::new(), Some("it has none of the functions".to_owned())),
         Err(error) => (Vec::new(), Some(format!("it cannot be read: {error}"))),
     };
     let name = match other {
@@ -84,13 +106,57 @@ fn library(mapping: &Mapping) -> Option<TlsLibrary> {
     })
 }
 
-fn sites(mapping: &Mapping) -> io::Result<Vec<TlsSite>> {
+/// What of TLS a file has.
+enum Found {
+    /// Places at which its plain text is read.
+    Sites(Vec<TlsSite>),
+    /// OpenSSL of this version, stripped of the names of its functions.
+    Unnamed(String),
+    Nothing,
+}
+
+fn sites(mapping: &Mapping) -> io::Result<Found> {
     let mapped = open(mapping)?;
     let image = Image::read(&mapped.file, FINDER.functions)?;
-    if image.is_empty() {
-        return Ok(Vec::new());
+    let sites: Vec<_> = (FINDER.sites)(&image).iter().map(TlsSite::of).collect();
+    if !sites.is_empty() {
+        return Ok(Found::Sites(sites));
     }
-    Ok((FINDER.sites)(&image).iter().map(TlsSite::of).collect())
+    let (code, constants) = image.constant_parts(MOST_BYTES);
+    // Older linkers put both together.
+    let parts: Vec<&[u8]> = [&code, &constants]
+        .into_iter()
+        .flatten()
+        .map(|(_, bytes)| bytes.as_slice())
+        .collect();
+    Ok(match unnamed(&parts) {
+        Some(version) => Found::Unnamed(version),
+        None => Found::Nothing,
+    })
+}
+
+/// Version of the OpenSSL that has both its halves in these parts of a file.
+fn unnamed(parts: &[&[u8]]) -> Option<String> {
+    let speaks = |part: &&[u8]| memmem::find(part, SPEAKS_TLS).is_some();
+    if !parts.iter().any(speaks) {
+        return None;
+    }
+    let versions = parts.iter().flat_map(|part| {
+        memmem::find_iter(part, VERSION).filter_map(|at| version(&part[at + VERSION.len()..]))
+    });
+    versions.into_iter().next()
+}
+
+/// `3.5.7` of `3.5.7 9 Jun 2026`; what does not begin with two numbers is none.
+fn version(text: &[u8]) -> Option<String> {
+    /// `1.1.1zh-fips` is a long one.
+    const MOST_LETTERS: usize = 32;
+    let text = &text[..text.len().min(MOST_LETTERS)];
+    let length = text.iter().position(|letter| !letter.is_ascii_graphic())?;
+    let version = std::str::from_utf8(&text[..length]).ok()?;
+    let mut numbers = version.split('.').map(|number| number.parse::<u32>());
+    let is_version = matches!((numbers.next(), numbers.next()), (Some(Ok(_)), Some(Ok(_))));
+    is_version.then(|| version.to_owned())
 }
 
 impl TlsSite {
@@ -102,5 +168,30 @@ impl TlsSite {
             emulated: site.place.emulated,
             inner: site.place.inner,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_without_names_is_known_by_both_its_halves() {
+        let speaks: &[u8] = b"x\0c hs traffic\0";
+        let says: &[u8] = b"\0OpenSSL %s\0OpenSSL 3.5.7 9 Jun 2026\0";
+        assert_eq!(unnamed(&[speaks, says]).as_deref(), Some("3.5.7"));
+        assert_eq!(unnamed(&[says]), None, "libcrypto alone");
+        assert_eq!(unnamed(&[speaks]), None, "another library of TLS");
+        assert_eq!(unnamed(&[]), None);
+    }
+
+    #[test]
+    fn versions() {
+        assert_eq!(version(b"1.1.1w  11 Sep 2023").as_deref(), Some("1.1.1w"));
+        assert_eq!(version(b"3.0\0").as_deref(), Some("3.0"));
+        for other in [&b"3.0"[..], b"", b"CMS 1.0 ", b"3 ", b"\xff.1 "] {
+            assert_eq!(version(other), None);
+        }
+        assert_eq!(version(&[b'1'; 64]), None);
     }
 }
