@@ -21,7 +21,7 @@ $b mount -t tracefs none /host/sys/kernel/tracing
 $b mount -t debugfs none /host/sys/kernel/debug
 $b ip link set lo up
 echo "KAOS-VM release $($b uname -r)"
-echo "KAOS-VM preempt $($b cat /sys/kernel/debug/sched/preempt)"
+echo "KAOS-VM preempt $($b cat /host/sys/kernel/debug/sched/preempt)"
 script=$($b sed 's/.*kaos.script=\([^ ]*\).*/\1/' /proc/cmdline)
 $b chroot /host /bin/sh "$script"
 echo "KAOS-VM end"

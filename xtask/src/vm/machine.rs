@@ -61,7 +61,10 @@ impl Machine<'_> {
 
         let _files = serve_files(programs, &socket)?;
         let mut qemu = Command::new(&programs.qemu);
-        qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2"])
+        // Without CMPXCHG16B: qemu 7.2 leaves wrong flags where an interrupt follows it, and a kernel
+        // that uses it comes to a double fault now and then.
+        qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max,cx16=off"])
+            .args(["-smp", "2"])
             .args(["-nodefaults", "-nographic", "-no-reboot", "-nic", "none"])
             .args(["-machine", "q35,memory-backend=memory", "-m", MEMORY])
             // Shared with the server of files.
