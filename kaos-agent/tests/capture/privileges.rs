@@ -12,7 +12,7 @@ use kaos_agent::settings::CaptureSettings;
 use crate::support::{DEADLINE, Python, Seen, counter, live_with, of_pid};
 
 /// From 6.16 on a probe that is a perf event asks for CAP_SYS_ADMIN. Stable series got that, too (Debian's
-/// 6.12.95 has it), so that an older kernel may ask for it or not.
+/// 6.12.117 has it), so that an older kernel may ask for it or not.
 const ASKS_FOR_MORE: (u32, u32) = (6, 16);
 
 /// linux/capability.h: DAC_READ_SEARCH, SYS_PTRACE, PERFMON, BPF, CHECKPOINT_RESTORE.
