@@ -17,6 +17,7 @@ mod sbom;
 mod setup;
 mod test;
 mod toolchain;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -44,6 +45,8 @@ enum Command {
     Images(images::Options),
     /// Install the chart on a real single-node Kubernetes, and look at what is told of KAOS's resources.
     E2e(e2e::Options),
+    /// Run tests of the agent on other kernels, in virtual machines.
+    Vm(vm::Options),
     /// Check formatting, clippy, licences, advisories and file lengths.
     Lint,
     /// Run cargo with what compilers before 1.98 need for this workspace.
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         Command::Crds(options) => crds::run(&options),
         Command::Images(options) => images::run(&options),
         Command::E2e(options) => e2e::run(&options),
+        Command::Vm(options) => vm::run(&options),
         Command::Lint => lint::run(),
         Command::Cargo(options) => toolchain::run(&options),
     };

@@ -2,7 +2,7 @@
 //!
 //! What cannot run is skipped aloud with its reason, and counted.
 
-mod summary;
+pub mod summary;
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, ExitCode, Stdio};
@@ -10,13 +10,13 @@ use std::process::{Command, ExitCode, Stdio};
 use anyhow::{Context as _, Result};
 
 use self::summary::Summary;
-use crate::{command, e2e, fuzz, paths, setup, toolchain};
+use crate::{command, e2e, fuzz, paths, setup, toolchain, vm};
 
 /// `cargo xtask test`
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// Take the time to try sixteen times as many cases in property tests, and the chart on a real
-    /// Kubernetes node.
+    /// Take the time to try sixteen times as many cases in property tests, the chart on a real
+    /// Kubernetes node, and other kernels.
     #[arg(long)]
     all: bool,
     /// Run only tests whose name contains this.
@@ -88,8 +88,25 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         }
     }
 
+    vm_tier(options, &mut summary)?;
+
     summary.report();
     Ok(summary.exit_code())
+}
+
+/// Runs tests of the kernel tier on other kernels, each as a test `vm::KERNEL::TEST`.
+fn vm_tier(options: &Options, summary: &mut Summary) -> Result<()> {
+    let reason = match options.all {
+        true => vm::why_not()?.map(str::to_owned),
+        false => Some("it takes minutes; type: cargo xtask vm".to_owned()),
+    };
+    if let Some(reason) = reason {
+        println!("test: VM tier skipped: {reason}");
+        summary.skip("vm", &reason);
+        return Ok(());
+    }
+    println!("test: VM tier (the agent on other kernels, emulated)");
+    vm::pass(&[], summary)
 }
 
 /// How long each target runs.

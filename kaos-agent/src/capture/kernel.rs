@@ -466,3 +466,28 @@ fn chain(error: &dyn std::error::Error) -> String {
     }
     text.replace('\n', " ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Kernels before 6.3 have none of these two tracepoints, but one with arguments of the same types.
+    /// What their verifiers accept there, those of 6.3 and later accept in its own place.
+    #[test]
+    #[ignore = "kernel: loads programs, needs root"]
+    fn the_socket_programs_pass_the_verifier_of_kernels_without_their_tracepoints() {
+        const MOST: u32 = 100_000;
+        let nothing = Selection::Matching(crate::settings::Selectors::default());
+        let mut kernel = Kernel::load(&CaptureSettings::default(), &nothing).expect("it loads");
+        let btf = Btf::from_sys_fs().expect("it is there");
+        for name in ["sock_send_length", "sock_recv_length"] {
+            let program = kernel.ebpf.program_mut(name).expect("it is there");
+            let program: &mut BtfTracePoint = program.try_into().expect("it is one");
+            let loaded = program.load("inet_sock_set_state", &btf);
+            loaded.unwrap_or_else(|error| panic!("{name}: {}", explain(&error)));
+            let walked = verified(program.info()).expect("it is loaded");
+            println!("{name}: {walked}");
+            assert!(walked < MOST, "{name}: {walked}");
+        }
+    }
+}

@@ -4,6 +4,7 @@ mod connections;
 mod limits;
 mod operations;
 mod pods;
+mod privileges;
 mod selection;
 mod support;
 mod tls;

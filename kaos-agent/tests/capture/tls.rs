@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use kaos_agent::capture::event::{ConnectionChange, Direction, Endpoints, Event, SocketId};
 use kaos_agent::capture::front_end::FrontEnd as _;
@@ -15,7 +15,7 @@ use kaos_agent::capture::uprobes::links::Attachment;
 use kaos_agent::settings::CaptureSettings;
 use tempfile::TempDir;
 
-use crate::support::{Python, Seen, counter, live, live_with, of_pid};
+use crate::support::{DEADLINE, Python, Seen, counter, live, live_with, of_pid};
 
 /// Lines of Python that make `context`s from a certificate in this directory, and define `pair()`,
 /// which connects two ends of TLS over loopback, and `memory()`, which does it in memory.
@@ -102,10 +102,7 @@ fn both_ends_are_seen(settings: CaptureSettings) {
     let start = Instant::now();
     while counter(&live, "uprobes.probed_files") == before {
         live.read(1024, &mut seen.events);
-        assert!(
-            start.elapsed() < Duration::from_secs(60),
-            "it is not probed"
-        );
+        assert!(start.elapsed() < DEADLINE, "it is not probed");
         live.wait();
     }
     exchange(&mut python);

@@ -12,6 +12,7 @@ mod packages;
 mod pythons;
 mod root;
 mod steps;
+pub mod vm;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -49,6 +50,9 @@ pub struct Options {
     /// machine has no kind and Docker in use (more minutes).
     #[arg(long)]
     kind: bool,
+    /// Also bring other kernels and what starts them in virtual machines, for `cargo xtask vm`.
+    #[arg(long)]
+    vm: bool,
 }
 
 /// How a step went.
@@ -75,6 +79,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         (kind::STEPS, kind),
         (ollama::STEPS, options.ollama),
         (pythons::STEPS, options.pythons),
+        (vm::STEPS, options.vm),
     ];
     let more = more.into_iter().filter(|(_, is_wanted)| *is_wanted);
     let more = more.flat_map(|(steps, _)| steps);

@@ -15,7 +15,8 @@ use super::site::Site;
 pub enum Attachment {
     /// `uprobe_multi` links: many places at once, with CAP_BPF and CAP_PERFMON (Linux 6.6).
     Multi,
-    /// A perf event for each place. From 6.16 on it asks for CAP_SYS_ADMIN.
+    /// A perf event for each place. From 6.16 on it asks for CAP_SYS_ADMIN, and so do later versions of
+    /// older stable series (Debian's 6.12.117).
     PerfEvents,
 }
 

@@ -162,12 +162,12 @@ fn is_there<const ROOM: usize>(from: u64, length: u32) -> bool {
     const PAGE: usize = 4096;
     // SAFETY: the helper checks the address.
     let is_readable = |at: u64| unsafe { bpf_probe_read_user(at as *const u8) }.is_ok();
-    let mut offset = 0;
-    while offset < ROOM && (offset as u32) < length {
-        if !is_readable(from + offset as u64) {
+    // Always as many rounds: verifiers before 6.8 see no end in one that depends on the length.
+    for page in 0..ROOM.div_ceil(PAGE) {
+        let offset = (page * PAGE) as u32;
+        if offset < length && !is_readable(from + offset as u64) {
             return false;
         }
-        offset += PAGE;
     }
     is_readable(from + length as u64 - 1)
 }
