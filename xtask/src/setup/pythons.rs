@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use super::root::Words;
-use super::steps::{Action, Step};
+use super::steps::{How, Step};
 use crate::paths;
 
 /// Where they come from.
@@ -45,22 +45,24 @@ const fn followed(name: &'static str) -> Release {
 pub const STEPS: &[Step] = &[Step {
     name: "other pythons",
     what: "Debian's Python 3.13 and 3.14, and OpenSSL 1.1, in root file systems of their own",
-    missing: |machine| {
-        let roots = releases().map(|release| root(&machine.cache, release));
-        let missing = roots.filter(|root| !root.join(COMPLETE).exists());
-        missing.map(|root| root.display().to_string()).collect()
+    how: How::Root {
+        missing: |machine| {
+            let roots = releases().map(|release| root(&machine.cache, release));
+            let missing = roots.filter(|root| !root.join(COMPLETE).exists());
+            missing.map(|root| root.display().to_string()).collect()
+        },
+        bring: |machine, missing| {
+            let is_missing = |release: &&Release| {
+                let root = root(&machine.cache, release);
+                missing.contains(&root.display().to_string())
+            };
+            let releases = releases().filter(is_missing);
+            let roots = releases.map(|release| (release, root(&machine.cache, release)));
+            Ok(roots
+                .flat_map(|(release, root)| commands(release, &root.to_string_lossy()))
+                .collect())
+        },
     },
-    action: Action::Root(|machine, missing| {
-        let is_missing = |release: &&Release| {
-            let root = root(&machine.cache, release);
-            missing.contains(&root.display().to_string())
-        };
-        let releases = releases().filter(is_missing);
-        let roots = releases.map(|release| (release, root(&machine.cache, release)));
-        Ok(roots
-            .flat_map(|(release, root)| commands(release, &root.to_string_lossy()))
-            .collect())
-    }),
 }];
 
 fn releases() -> impl Iterator<Item = &'static Release> {
