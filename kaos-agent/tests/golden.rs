@@ -11,14 +11,11 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use kaos_agent::capture::event::{Data, Event, PeerEvent, PeerInfo};
 use kaos_agent::export::tree::{Details, Style, TreeSpan, render};
-use kaos_agent::identity::identities::AgentDefaults;
-use kaos_agent::pipeline::{StageSettings, Stages};
-use kaos_agent::settings::{BesideSdkSettings, HttpSpans, Output, OutputSettings};
 use kaos_agent::telemetry::Signal;
 use opentelemetry::trace::SpanKind;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use recordings::recordings;
+use recordings::{recordings, stages};
 
 fn replay(events: &[Event]) -> Vec<Signal> {
     replay_with(events, &[])
@@ -26,19 +23,7 @@ fn replay(events: &[Event]) -> Vec<Signal> {
 
 /// The same with this environment of the agent.
 fn replay_with(events: &[Event], environment: &[(String, String)]) -> Vec<Signal> {
-    let options = OutputSettings {
-        output: Output::Tree,
-        http_spans: HttpSpans::All,
-        otlp_endpoint: None,
-        otlp_protocol: None,
-        beside_sdk: BesideSdkSettings::default(),
-    };
-    let mut stages = Stages::new(StageSettings {
-        defaults: AgentDefaults::new(&options, environment, None, &mut Vec::new())
-            .expect("no endpoint is given that could be wrong"),
-        max_connections: 1024,
-        seed: 1,
-    });
+    let mut stages = stages(environment);
     let mut signals = Vec::new();
     for event in events {
         stages.push(event, &mut signals);

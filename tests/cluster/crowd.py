@@ -15,6 +15,7 @@ REQUESTS = 3
 WAVES = 2
 # What may be allocated more at the end of one wave than of the one before, when all is forgotten. A hundred pods whose data stayed would take several MiB.
 MOST_GROWTH = 1 << 20
+CPU = "process_cpu_seconds_total"
 # What there is of the pods, in the agent's own words: processes are remembered for a minute after they ended
 # (another where that was not seen), and their metrics are exported a last time within a minute after that.
 LEVELS = ("kubernetes_pods", "identity_processes", "exchanges_open", "export_services",
@@ -93,13 +94,15 @@ def come_and_go():
     seen = {place: Counter() for place in PLACES}
     used = []
     for number in range(1, WAVES + 1):
+        cpu = agent_metrics()[CPU]
         took = wave(seen)
+        cpu = agent_metrics()[CPU] - cpu
         for level in LEVELS:
             eventually(f"{level} is as before", lambda: agent_metrics()[level] <= before[level])
         after = agent_metrics()
         used.append(after["process_heap_used_bytes"])
         mebibytes = [after[f"process_{it}_bytes"] / (1 << 20) for it in ("heap_used", "heap_free", "resident_memory")]
-        say(f"wave {number}: {PODS * len(PLACES)} pods came and went in {took} s; the agent has allocated "
+        say(f"wave {number}: {PODS * len(PLACES)} pods came and went in {took} s; the agent took {cpu:.1f} s of a processor, has allocated "
             "{:.2f} MiB, keeps {:.2f} MiB that were freed, and {:.1f} MiB are resident".format(*mebibytes))
     for place in PLACES:
         got = told(place)

@@ -148,6 +148,7 @@ impl OtlpRoutes {
     fn forget_gone(&mut self) {
         self.services
             .retain(|_, route| route.service.strong_count() > 0);
+        self.queues.retain(|(_, queue)| queue.strong_count() > 0);
     }
 
     /// Has the queues drop what cannot be delivered now.

@@ -304,6 +304,8 @@ impl Identities {
     /// Time passed, and maybe nothing else.
     pub fn tick(&mut self, now: Nanos) {
         self.forget_exited(now.saturating_sub(EXITED_KEPT));
+        // A weak reference keeps the memory.
+        self.services.retain(|service| service.strong_count() > 0);
         self.peers.tick(now);
     }
 

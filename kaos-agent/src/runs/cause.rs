@@ -4,8 +4,14 @@ use rustc_hash::FxHashMap;
 
 use crate::capture::event::{ContextEvent, Pid};
 use crate::exchanges::exchange::{Actor, ExchangeEvent, ExchangeId, Request, Role};
+use crate::runs::CAUSE_WAIT;
 use crate::runs::join::JoinKey;
+use crate::runs::traces::REMEMBERED_FOR;
 use crate::time::Nanos;
+
+/// How long after the end of a call something may ask about it: it waits for its place, and then its
+/// span is remembered.
+pub const CALL_KEPT: Nanos = CAUSE_WAIT + REMEMBERED_FOR;
 
 /// A client request, or an attempt to connect for one, whose cause is looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

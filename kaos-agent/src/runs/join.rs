@@ -1,5 +1,6 @@
 //! The two ends of one request, where both are on this node.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use hashlink::LinkedHashMap;
@@ -82,6 +83,8 @@ pub struct Joins {
     /// The oldest first.
     clients: LinkedHashMap<JoinKey, ClientEnd, FxBuildHasher>,
     max_clients: usize,
+    /// Client ends that are over, and until when they are remembered, in this order.
+    over: VecDeque<(Nanos, JoinKey, ExchangeId)>,
     /// Those whose client end was not seen yet, and until when they wait, in this order.
     servers: LinkedHashMap<JoinKey, (ServerEnd, Nanos), FxBuildHasher>,
 }
@@ -93,6 +96,7 @@ impl Joins {
         Self {
             clients: LinkedHashMap::default(),
             max_clients,
+            over: VecDeque::new(),
             servers: LinkedHashMap::default(),
         }
     }
@@ -104,6 +108,29 @@ impl Joins {
         }
         self.clients.insert(key, end);
         self.servers.remove(&key).map(|(server, _)| server)
+    }
+
+    /// A request that was sent is over: its server end may still come until then.
+    pub fn client_ended(&mut self, key: JoinKey, id: ExchangeId, until: Nanos) {
+        if self.clients.get(&key).is_some_and(|end| end.id == id) {
+            if self.over.len() >= self.max_clients {
+                self.over.pop_front();
+            }
+            self.over.push_back((until, key, id));
+        }
+    }
+
+    /// Forgets the client ends that were remembered long enough.
+    pub fn advance(&mut self, now: Nanos) {
+        while let Some((until, key, id)) = self.over.front().copied()
+            && until <= now
+        {
+            self.over.pop_front();
+            // Its name may be another one's by now.
+            if self.clients.get(&key).is_some_and(|end| end.id == id) {
+                self.clients.remove(&key);
+            }
+        }
     }
 
     /// The client end of a request that was received.
@@ -159,6 +186,35 @@ mod tests {
         assert_eq!(client, key_of(request().server().served_at("10.0.0.9:80")));
         assert_ne!(client, key_of(request().server().position(6)));
         assert_ne!(client, key_of(request().server().connection(8)));
+    }
+
+    #[test]
+    fn a_client_end_is_forgotten_some_time_after_it_is_over() {
+        let key = |position| key_of(RequestBuilder::get("/").client().position(position));
+        let end = |id| ClientEnd {
+            id: ExchangeId(id),
+            forwards: false,
+        };
+        let mut joins = Joins::new(8);
+        for id in [1, 2, 3] {
+            joins.client_began(key(id), end(id));
+        }
+        for id in [1, 2] {
+            joins.client_ended(key(id), ExchangeId(id), 10);
+        }
+        // Another request has the second's name by then.
+        joins.client_began(key(2), end(4));
+        joins.advance(9);
+        assert_eq!(
+            [1, 2, 3].map(|id| joins.client_of(key(id))),
+            [1, 4, 3].map(|id| Some(end(id)))
+        );
+        joins.advance(10);
+        assert_eq!(
+            [1, 2, 3].map(|id| joins.client_of(key(id))),
+            [None, Some(end(4)), Some(end(3))]
+        );
+        assert!(joins.over.is_empty());
     }
 
     #[test]

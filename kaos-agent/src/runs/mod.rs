@@ -4,7 +4,8 @@
 //! - **Out**: [`FinishedSpan`]s, as exchanges end, and what [`agents`] makes of several; [`sessions`] of
 //!   MCP that are over.
 //! - **Keeps**: the exchanges that go on, those that ended in the last [`traces::REMEMBERED_FOR`], what
-//!   each process serves, and server ends that wait for their client end.
+//!   each process serves, server ends that wait for their client end, and of each call until
+//!   [`cause::CALL_KEPT`] after its end where it was made and what its other end is known by.
 //! - **Limits**: [`Limits`]; [`JOIN_WAIT`] and [`CAUSE_WAIT`] bound how long an exchange may wait for its
 //!   place. One whose meaning is not known yet waits for it, at the latest until it is answered or over.
 //! - **Loses**: the oldest exchanges when there are too many (`runs.exchanges_evicted`); parents that
@@ -65,7 +66,7 @@ use agents::{Agents, Outgoing, Tracing};
 use asking::Asking;
 use beside::Beside;
 use causality::Causality;
-use cause::{Call, Cause, CauseSource};
+use cause::{CALL_KEPT, Call, Cause, CauseSource};
 use counters::RunCounters;
 use forwarding::Forwarding;
 use join::{ClientEnd, JoinKey, Joins, ServerEnd};
@@ -256,7 +257,8 @@ impl<Source: CauseSource> Runs<Source> {
         let now = self.now;
         let (agents, mut tracing) = self.agents(out);
         agents.advance(now, &mut tracing);
-        self.traces.advance(self.now);
+        self.traces.advance(now);
+        self.joins.advance(now);
         self.sessions.advance(now);
         self.traces.counters.mcp_sessions_evicted = self.sessions.evicted();
     }
@@ -403,6 +405,11 @@ impl<Source: CauseSource> Runs<Source> {
     fn ended(&mut self, exchange: Arc<Exchange>, out: &mut Vec<FinishedSpan>) {
         let id = exchange.request.id;
         let pid = exchange.request.actor.pid;
+        if exchange.request.role == Role::Client {
+            let until = self.now.saturating_add(CALL_KEPT);
+            let key = JoinKey::of(&exchange.request);
+            self.joins.client_ended(key, id, until);
+        }
         self.forwarding.ended(id);
         self.beside.ended(id);
         let told = self.traces.service_of(id);

@@ -7,7 +7,10 @@ use kaos_agent::capture::event::Event;
 use kaos_agent::capture::recording::Reader;
 use kaos_agent::exchanges::exchange::{Exchange, ExchangeEvent};
 use kaos_agent::exchanges::{Exchanges, reading};
+use kaos_agent::identity::identities::AgentDefaults;
+use kaos_agent::pipeline::{StageSettings, Stages};
 use kaos_agent::protocols::Protocols;
+use kaos_agent::settings::{BesideSdkSettings, HttpSpans, Output, OutputSettings};
 use kaos_agent::streams::Streams;
 
 /// One recording.
@@ -26,6 +29,23 @@ pub fn recordings() -> Vec<Recording> {
     paths.sort();
     assert!(!paths.is_empty(), "there are recordings");
     paths.into_iter().map(|path| Recording { path }).collect()
+}
+
+/// Stages that tell everything, with this environment of the agent.
+pub fn stages(environment: &[(String, String)]) -> Stages {
+    let options = OutputSettings {
+        output: Output::Tree,
+        http_spans: HttpSpans::All,
+        otlp_endpoint: None,
+        otlp_protocol: None,
+        beside_sdk: BesideSdkSettings::default(),
+    };
+    Stages::new(StageSettings {
+        defaults: AgentDefaults::new(&options, environment, None, &mut Vec::new())
+            .expect("no endpoint is given that could be wrong"),
+        max_connections: 1024,
+        seed: 1,
+    })
 }
 
 impl Recording {

@@ -37,7 +37,9 @@ if [ -n "$OWN" ]; then
   docker load --quiet --input $ARCHIVE
   ms "Docker started, image of the node loaded"
 else
-  echo "kind: $($KIND version) of this machine, with the images that it downloads"
+  # Where nothing can be downloaded, or another Kubernetes is wanted: an image that this Docker has or finds.
+  [ -z "${KAOS_KIND_IMAGE:-}" ] || image=(--image "$KAOS_KIND_IMAGE")
+  echo "kind: $($KIND version) of this machine, with ${KAOS_KIND_IMAGE:-the image that it downloads}"
 fi
 inside $KIND create cluster --name $NAME "${image[@]}" --config $R/kind.yaml --wait 120s --retain
 ms "the node is ready"

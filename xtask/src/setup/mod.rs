@@ -5,6 +5,7 @@
 //! and a changed version never meets an old result.
 
 mod cluster;
+mod go;
 mod kind;
 mod machine;
 mod ollama;
@@ -25,7 +26,7 @@ pub use self::kind::kind_is_there;
 use self::machine::Machine;
 pub use self::root::{is_root, prefix as root_prefix};
 pub use self::steps::{AARCH64, bpf_linker, other_target, python};
-use self::steps::{Action, STEPS, Step};
+use self::steps::{STEPS, Step};
 
 /// `cargo xtask setup`
 #[derive(Debug, clap::Args)]
@@ -150,7 +151,7 @@ fn steps(check_only: bool, more: impl IntoIterator<Item = &'static Step>) -> Res
 }
 
 fn perform(step: &Step, machine: &Machine, check_only: bool) -> Outcome {
-    let missing = (step.missing)(machine);
+    let missing = step.missing(machine);
     if missing.is_empty() {
         return Outcome::InPlace;
     }
@@ -159,15 +160,11 @@ fn perform(step: &Step, machine: &Machine, check_only: bool) -> Outcome {
         let advice = "cargo xtask setup".to_owned();
         return Outcome::Missing { what, advice };
     }
-    let result = match step.action {
-        Action::Root(commands) => commands(machine, &missing).and_then(|list| root::run(&list)),
-        Action::User(action) => action(machine),
-    };
-    if let Err(error) = result {
+    if let Err(error) = step.bring(machine, &missing) {
         let advice = format!("{error:#}");
         return Outcome::Missing { what, advice };
     }
-    let missing = (step.missing)(machine);
+    let missing = step.missing(machine);
     if missing.is_empty() {
         return Outcome::Done;
     }

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 
 use super::machine::Machine;
 use super::root::quietly;
-use super::steps::{Action, Step};
+use super::steps::{How, Step};
 use crate::paths;
 
 /// Later modules lack the headers of llama.cpp.
@@ -18,15 +18,17 @@ const VERSION: &str = "0.6.8";
 pub const STEPS: &[Step] = &[Step {
     name: "ollama",
     what: "a real model server",
-    missing: |machine| {
-        let program = program(&machine.cache);
-        let is_missing = !program.exists();
-        is_missing
-            .then(|| program.display().to_string())
-            .into_iter()
-            .collect()
+    how: How::User {
+        missing: |machine| {
+            let program = program(&machine.cache);
+            let is_missing = !program.exists();
+            is_missing
+                .then(|| program.display().to_string())
+                .into_iter()
+                .collect()
+        },
+        bring: build,
     },
-    action: Action::User(build),
 }];
 
 /// The built program, where it is there.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 
 use super::root::Words;
-use super::steps::{self, Action, Step};
+use super::steps::{self, How, Step};
 use crate::paths;
 
 /// Where they come from.
@@ -59,42 +59,46 @@ pub const STEPS: &[Step] = &[OTHERS, BUILT_HERE];
 const OTHERS: Step = Step {
     name: "other pythons",
     what: "Debian's Python 3.13 and 3.14, and OpenSSL 1.1, in root file systems of their own",
-    missing: |machine| {
-        let roots = releases().map(|release| root(&machine.cache, release));
-        let missing = roots.filter(|root| !root.join(COMPLETE).exists());
-        missing.map(|root| root.display().to_string()).collect()
+    how: How::Root {
+        missing: |machine| {
+            let roots = releases().map(|release| root(&machine.cache, release));
+            let missing = roots.filter(|root| !root.join(COMPLETE).exists());
+            missing.map(|root| root.display().to_string()).collect()
+        },
+        bring: |machine, missing| {
+            let is_missing = |release: &&Release| {
+                let root = root(&machine.cache, release);
+                missing.contains(&root.display().to_string())
+            };
+            let releases = releases().filter(is_missing);
+            let roots = releases.map(|release| (release, root(&machine.cache, release)));
+            Ok(roots
+                .flat_map(|(release, root)| commands(release, &root.to_string_lossy()))
+                .collect())
+        },
     },
-    action: Action::Root(|machine, missing| {
-        let is_missing = |release: &&Release| {
-            let root = root(&machine.cache, release);
-            missing.contains(&root.display().to_string())
-        };
-        let releases = releases().filter(is_missing);
-        let roots = releases.map(|release| (release, root(&machine.cache, release)));
-        Ok(roots
-            .flat_map(|(release, root)| commands(release, &root.to_string_lossy()))
-            .collect())
-    }),
 };
 
 const BUILT_HERE: Step = Step {
     name: "built pythons",
     what: "CPython without the global lock, and CPython and OpenSSL for musl, from source",
-    missing: |machine| {
-        let complete = directory(&machine.cache, BUILT).join(COMPLETE);
-        let missing = (!complete.exists()).then(|| complete.display().to_string());
-        missing.into_iter().collect()
+    how: How::Root {
+        missing: |machine| {
+            let complete = directory(&machine.cache, BUILT).join(COMPLETE);
+            let missing = (!complete.exists()).then(|| complete.display().to_string());
+            missing.into_iter().collect()
+        },
+        bring: |machine, _| {
+            let root = directory(&machine.cache, BUILT);
+            let root = root.to_string_lossy();
+            let mut commands = commands(&FROM_SOURCE, &root);
+            let complete = commands.pop();
+            let python = steps::python()?.context("no Python environment, an earlier step")?;
+            commands.push(wheels(&python.to_string_lossy(), &root));
+            commands.extend(complete);
+            Ok(commands)
+        },
     },
-    action: Action::Root(|machine, _| {
-        let root = directory(&machine.cache, BUILT);
-        let root = root.to_string_lossy();
-        let mut commands = commands(&FROM_SOURCE, &root);
-        let complete = commands.pop();
-        let python = steps::python()?.context("no Python environment, which is an earlier step")?;
-        commands.push(wheels(&python.to_string_lossy(), &root));
-        commands.extend(complete);
-        Ok(commands)
-    }),
 };
 
 /// Installs wheels for musl beside the interpreter for it.

@@ -6,9 +6,10 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
+use super::go::Programs;
 use super::machine::{Machine, llvm_major};
 use super::packages;
-use super::root::{Words, quietly};
+use super::root::{self, Words, quietly};
 use crate::{command, paths};
 
 /// One thing that must be there.
@@ -17,18 +18,47 @@ pub struct Step {
     pub name: &'static str,
     /// What it is for.
     pub what: &'static str,
-    /// What of it is missing on the machine now; nothing when it is in place.
-    pub missing: fn(&Machine) -> Vec<String>,
-    /// How to bring it.
-    pub action: Action,
+    /// How it is seen and brought.
+    pub how: How,
 }
 
-/// How a missing thing is brought.
-pub enum Action {
-    /// By these command lines, run as root. They get what is missing.
-    Root(fn(&Machine, &[String]) -> Result<Vec<Words>>),
+/// How something that must be there is seen and brought. `missing` says what of it is missing on the
+/// machine now; nothing when it is in place.
+pub enum How {
+    /// By command lines that are run as root. They get what is missing.
+    Root {
+        missing: fn(&Machine) -> Vec<String>,
+        bring: fn(&Machine, &[String]) -> Result<Vec<Words>>,
+    },
     /// By the user who runs us.
-    User(fn(&Machine) -> Result<()>),
+    User {
+        missing: fn(&Machine) -> Vec<String>,
+        bring: fn(&Machine) -> Result<()>,
+    },
+    /// By the user, from a Go module.
+    Go(Programs),
+}
+
+impl Step {
+    /// What of it is missing on the machine now.
+    pub fn missing(&self, machine: &Machine) -> Vec<String> {
+        match &self.how {
+            How::Root { missing, .. } | How::User { missing, .. } => missing(machine),
+            How::Go(programs) => programs.missing(&machine.cache),
+        }
+    }
+
+    /// Brings what is missing.
+    ///
+    /// # Errors
+    /// What it needs is not to be had.
+    pub fn bring(&self, machine: &Machine, missing: &[String]) -> Result<()> {
+        match &self.how {
+            How::Root { bring, .. } => root::run(&bring(machine, missing)?),
+            How::User { bring, .. } => bring(machine),
+            How::Go(programs) => programs.build(machine),
+        }
+    }
 }
 
 /// All steps, in an order in which each has what it needs.
@@ -36,52 +66,66 @@ pub const STEPS: &[Step] = &[
     Step {
         name: "system packages",
         what: "compilers, LLVM, workloads, load generator",
-        missing: packages::missing,
-        action: Action::Root(packages::install),
+        how: How::Root {
+            missing: packages::missing,
+            bring: packages::install,
+        },
     },
     Step {
         name: "rust components",
         what: "sources of core for the eBPF target, rustfmt, clippy",
-        missing: missing_components,
-        action: Action::User(add_components),
+        how: How::User {
+            missing: missing_components,
+            bring: add_components,
+        },
     },
     Step {
         name: "aarch64",
         what: "the compiler's libraries for the other architecture, which lint checks",
-        missing: |_| missing_unless(other_target(), AARCH64),
-        action: Action::User(add_target),
+        how: How::User {
+            missing: |_| missing_unless(other_target(), AARCH64),
+            bring: add_target,
+        },
     },
     Step {
         name: "bpf-linker",
         what: "links the eBPF programs",
-        missing: |machine| {
-            missing_unless(
-                bpf_linker(&machine.rustc),
-                &format!("bpf-linker {LINKER_VERSION}"),
-            )
+        how: How::User {
+            missing: |machine| {
+                missing_unless(
+                    bpf_linker(&machine.rustc),
+                    &format!("bpf-linker {LINKER_VERSION}"),
+                )
+            },
+            bring: build_bpf_linker,
         },
-        action: Action::User(build_bpf_linker),
     },
     Step {
         name: "python environment",
         what: "KAOS's agent server, LiteLLM, FastMCP and other pinned workloads",
-        missing: |_| missing_unless(python(), REQUIREMENTS),
-        action: Action::User(create_python_environment),
+        how: How::User {
+            missing: |_| missing_unless(python(), REQUIREMENTS),
+            bring: create_python_environment,
+        },
     },
     Step {
         name: "go workload",
         what: "server and client on Go's net/http",
-        missing: |_| missing_unless(go_workload(), GO_SOURCES),
-        action: Action::User(build_go_workload),
+        how: How::User {
+            missing: |_| missing_unless(go_workload(), GO_SOURCES),
+            bring: build_go_workload,
+        },
     },
     Step {
         name: "tracefs",
         what: "the kernel's tracing directory, mounted",
-        missing: missing_tracefs,
-        action: Action::Root(|_, _| {
-            let line = ["mount", "-t", "tracefs", "nodev", "/sys/kernel/tracing"];
-            Ok(vec![line.map(str::to_owned).to_vec()])
-        }),
+        how: How::Root {
+            missing: missing_tracefs,
+            bring: |_, _| {
+                let line = ["mount", "-t", "tracefs", "nodev", "/sys/kernel/tracing"];
+                Ok(vec![line.map(str::to_owned).to_vec()])
+            },
+        },
     },
 ];
 

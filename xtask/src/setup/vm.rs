@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::machine::Machine;
 use super::root::{Words, quietly};
-use super::steps::{Action, Step};
+use super::steps::{How, Step};
 use crate::{command, paths};
 
 /// Where they come from.
@@ -59,43 +59,47 @@ pub const STEPS: &[Step] = &[
     Step {
         name: "virtual machines",
         what: "qemu, a server of file systems, busybox",
-        missing: |_| {
-            let mut missing = Vec::new();
-            for (name, found) in [
-                (QEMU, paths::find_command(QEMU)),
-                ("a static busybox", busybox()),
-                ("virtiofsd", virtiofsd()),
-            ] {
-                if found.is_none() {
-                    missing.push(name.to_owned());
+        how: How::Root {
+            missing: |_| {
+                let mut missing = Vec::new();
+                for (name, found) in [
+                    (QEMU, paths::find_command(QEMU)),
+                    ("a static busybox", busybox()),
+                    ("virtiofsd", virtiofsd()),
+                ] {
+                    if found.is_none() {
+                        missing.push(name.to_owned());
+                    }
                 }
-            }
-            missing
+                missing
+            },
+            bring: |machine, _| install(machine),
         },
-        action: Action::Root(|machine, _| install(machine)),
     },
     Step {
         name: "other kernels",
         what: "those for clouds of Debian's releases",
-        missing: |machine| {
-            let kernels = SUITES.iter().map(|suite| kernel(&machine.cache, suite));
-            let missing = kernels.filter(|kernel| !kernel.release_file().exists());
-            missing
-                .map(|kernel| kernel.directory.display().to_string())
-                .collect()
-        },
-        action: Action::User(|machine| {
-            if !machine.debian || !Path::new(KEYRING).exists() {
-                bail!("they are fetched with Debian's apt and keyring, which are not here");
-            }
-            let kernels = SUITES.map(|suite| (suite, kernel(&machine.cache, suite)));
-            for (suite, kernel) in kernels {
-                if !kernel.release_file().exists() {
-                    fetch(suite, &kernel).with_context(|| format!("the kernel of {suite}"))?;
+        how: How::User {
+            missing: |machine| {
+                let kernels = SUITES.iter().map(|suite| kernel(&machine.cache, suite));
+                let missing = kernels.filter(|kernel| !kernel.release_file().exists());
+                missing
+                    .map(|kernel| kernel.directory.display().to_string())
+                    .collect()
+            },
+            bring: |machine| {
+                if !machine.debian || !Path::new(KEYRING).exists() {
+                    bail!("they are fetched with Debian's apt and keyring, which are not here");
                 }
-            }
-            Ok(())
-        }),
+                let kernels = SUITES.map(|suite| (suite, kernel(&machine.cache, suite)));
+                for (suite, kernel) in kernels {
+                    if !kernel.release_file().exists() {
+                        fetch(suite, &kernel).with_context(|| format!("the kernel of {suite}"))?;
+                    }
+                }
+                Ok(())
+            },
+        },
     },
 ];
 

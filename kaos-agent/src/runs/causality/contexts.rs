@@ -52,6 +52,8 @@ pub struct Contexts {
     known: LinkedHashMap<u64, Context, FxBuildHasher>,
     names: FxHashMap<Pid, FxHashMap<u64, u64>>,
     next: u64,
+    /// Those that are known no longer; to be taken out.
+    pub gone: Vec<u64>,
     /// Contexts forgotten because there were too many.
     pub evicted: u64,
     /// Contexts whose origin was forgotten because they descend from too many.
@@ -67,6 +69,7 @@ impl Contexts {
             known: LinkedHashMap::default(),
             names: FxHashMap::default(),
             next: 0,
+            gone: Vec::new(),
             evicted: 0,
             cut: 0,
         }
@@ -217,7 +220,9 @@ impl Contexts {
 
     /// Removes a context; returns the one that it was copied from.
     fn remove(&mut self, number: u64) -> Option<u64> {
-        let Some(Place::Context(origin)) = self.known.remove(&number)?.origin else {
+        let context = self.known.remove(&number)?;
+        self.gone.push(number);
+        let Some(Place::Context(origin)) = context.origin else {
             return None;
         };
         let context = self.known.get_mut(&origin)?;
@@ -226,9 +231,10 @@ impl Contexts {
     }
 
     fn evict_oldest(&mut self) {
-        let Some((_, context)) = self.known.pop_front() else {
+        let Some((number, context)) = self.known.pop_front() else {
             return;
         };
+        self.gone.push(number);
         self.evicted += 1;
         if let Some(Place::Context(origin)) = context.origin
             && let Some(origin) = self.known.get_mut(&origin)

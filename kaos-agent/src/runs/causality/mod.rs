@@ -17,13 +17,16 @@
 //! one request in flight, if there was one only. So do all calls where it is not known what ran (other
 //! runtimes, processes that cannot be followed), as [`OneInFlight`] has it.
 //!
-//! Bounded by [`MOST_CONTEXTS`], [`MOST_CALLS`], [`MOST_CONNECTIONS`] and [`MOST_PLACES`]; what is
+//! Calls are forgotten [`CALL_KEPT`] after their end, contexts and what is known of them with their
+//! process or when another has their name. Bounded by [`MOST_CONTEXTS`], [`MOST_CALLS`], [`MOST_CONNECTIONS`] and [`MOST_PLACES`]; what is
 //! forgotten becomes unknown.
 
 mod contexts;
 mod process;
 #[cfg(test)]
 mod tests;
+
+use std::collections::VecDeque;
 
 use hashlink::{LinkedHashMap, LruCache};
 use rustc_hash::{FxBuildHasher, FxHashMap};
@@ -32,7 +35,7 @@ use self::contexts::{Contexts, Place, Trail};
 use self::process::{Found, Process, Why};
 use crate::capture::event::{ContextEvent, Pid, SocketId};
 use crate::exchanges::exchange::{Actor, ExchangeEvent, ExchangeId, Request, Role};
-use crate::runs::cause::{Call, Cause, CauseSource, OneInFlight};
+use crate::runs::cause::{CALL_KEPT, Call, Cause, CauseSource, OneInFlight};
 use crate::time::Nanos;
 
 /// Contexts known at a time: the live ones of a hundred busy processes. Some 100 bytes each.
@@ -84,6 +87,8 @@ pub struct Causality {
     served: FxHashMap<ExchangeId, (Pid, SocketId)>,
     /// Where calls were made, the oldest first.
     calls: LinkedHashMap<ExchangeId, Trail, FxBuildHasher>,
+    /// Calls that are over, and until when they are remembered, in this order.
+    over: VecDeque<(Nanos, ExchangeId)>,
     /// Where the requests of a connection are served.
     connections: LruCache<SocketId, Place, FxBuildHasher>,
     habits: LruCache<Place, Habit, FxBuildHasher>,
@@ -99,6 +104,7 @@ impl Default for Causality {
             processes: FxHashMap::default(),
             served: FxHashMap::default(),
             calls: LinkedHashMap::default(),
+            over: VecDeque::new(),
             connections: LruCache::with_hasher(MOST_CONNECTIONS, FxBuildHasher),
             habits: LruCache::with_hasher(MOST_PLACES, FxBuildHasher),
             otherwise: OneInFlight::default(),
@@ -117,6 +123,15 @@ impl Causality {
             contexts_cut: self.contexts.cut,
             ..self.counters
         }
+    }
+
+    /// Everything that is remembered.
+    #[cfg(test)]
+    fn kept(&self) -> usize {
+        let of_requests = self.processes.len() + self.served.len();
+        let of_calls = self.calls.len() + self.over.len();
+        let of_places = self.connections.len() + self.habits.len();
+        self.contexts.len() + of_requests + of_calls + of_places
     }
 
     fn served(&mut self, request: &Request) {
@@ -187,21 +202,22 @@ impl Causality {
     }
 
     fn note_serving(&mut self, place: Place, socket: SocketId) {
-        self.connections.insert(socket, place);
-        let known = self.habits.get(&place).copied();
-        match known {
-            Some(habit) if habit == Habit::Serves(socket) => {}
-            Some(_) => self.note_several(place),
-            None => {
-                self.habits.insert(place, Habit::Serves(socket));
-            }
+        let habit = Habit::Serves(socket);
+        if *self.habits.entry(place).or_insert(habit) == habit {
+            self.connections.insert(socket, place);
+        } else {
+            self.connections.remove(&socket);
+            self.note_several(place);
         }
     }
 
     fn note_several(&mut self, place: Place) {
-        if self.habits.insert(place, Habit::Several) != Some(Habit::Several) {
-            self.counters.places_of_several += 1;
+        match self.habits.insert(place, Habit::Several) {
+            Some(Habit::Several) => return,
+            Some(Habit::Serves(socket)) => self.forget_connection(socket, place),
+            None => {}
         }
+        self.counters.places_of_several += 1;
     }
 
     fn is_made_since(&self, call: &Call, id: ExchangeId) -> bool {
@@ -209,6 +225,43 @@ impl Causality {
         let began = process.and_then(|process| process.began(id));
         let mut trail = self.calls.get(&call.id).into_iter().flatten();
         began.is_some_and(|began| trail.any(|step| step.born >= began))
+    }
+
+    /// A call is over: nobody asks for its cause much longer.
+    fn call_ended(&mut self, id: ExchangeId, at: Nanos) {
+        if self.calls.contains_key(&id) {
+            if self.over.len() >= MOST_CALLS {
+                self.over.pop_front();
+            }
+            self.over.push_back((at.saturating_add(CALL_KEPT), id));
+        }
+    }
+
+    /// Forgets the calls that nobody asks about any more.
+    fn forget_calls(&mut self, now: Nanos) {
+        while let Some((until, id)) = self.over.front().copied()
+            && until <= now
+        {
+            self.over.pop_front();
+            self.calls.remove(&id);
+        }
+    }
+
+    /// Forgets what is known of contexts that are gone.
+    fn forget_places(&mut self) {
+        while let Some(number) = self.contexts.gone.pop() {
+            let place = Place::Context(number);
+            if let Some(Habit::Serves(socket)) = self.habits.remove(&place) {
+                self.forget_connection(socket, place);
+            }
+        }
+    }
+
+    /// The requests of a connection are not expected at this place any more.
+    fn forget_connection(&mut self, socket: SocketId, place: Place) {
+        if self.connections.peek(&socket) == Some(&place) {
+            self.connections.remove(&socket);
+        }
     }
 
     fn ended(&mut self, id: ExchangeId, at: Nanos) {
@@ -226,19 +279,26 @@ impl Causality {
 impl CauseSource for Causality {
     fn observe(&mut self, event: &ExchangeEvent) {
         self.otherwise.observe(event);
+        self.forget_calls(event.at());
+        self.forget_places();
         match event {
             ExchangeEvent::Started(request) => match request.role {
                 Role::Server => self.served(request),
                 Role::Client => self.called(request.id, &request.actor, Nanos::MAX),
             },
             ExchangeEvent::Responding { id, actor, .. } => self.responded(*id, actor),
-            ExchangeEvent::Ended(exchange) => self.ended(exchange.request.id, exchange.ended_at),
+            ExchangeEvent::Ended(exchange) => match exchange.request.role {
+                Role::Server => self.ended(exchange.request.id, exchange.ended_at),
+                Role::Client => self.call_ended(exchange.request.id, exchange.ended_at),
+            },
             ExchangeEvent::ProcessExited { pid, .. } => {
                 self.contexts.forget(*pid);
+                self.forget_places();
                 self.processes.remove(pid);
             }
             ExchangeEvent::ConnectFailed(failure) => {
                 self.called(failure.id, &failure.actor, failure.at);
+                self.call_ended(failure.id, failure.failed_at);
             }
             ExchangeEvent::Understood { .. } => {}
         }
@@ -250,6 +310,7 @@ impl CauseSource for Causality {
             crate::capture::event::ContextChange::Unseen => self.counters.contexts_unseen += 1,
         }
         self.contexts.push(event);
+        self.forget_places();
     }
 
     fn cause(&self, call: &Call) -> Cause {

@@ -471,3 +471,28 @@ fn at_last_what_was_made_since_belongs_to_the_only_request_in_flight() {
     assert_eq!(script.source.cause_at_last(&own), known(1));
     assert_eq!(script.source.cause_at_last(&of_two), Cause::NotYet);
 }
+
+#[test]
+fn what_is_over_is_forgotten() {
+    let mut script = Script::default();
+    for id in [1, 2] {
+        script.copy(11, MAIN);
+        script.copy(21, MAIN);
+        script.receive(id, context(11));
+        let call = script.call(context(21));
+        script.respond(id, context(21));
+        script.end(id);
+        let ended = RequestBuilder::get("/").client().id(call.id.0);
+        let ended = ended.unanswered(Outcome::ClientClosed, script.step());
+        script
+            .source
+            .observe(&ExchangeEvent::Ended(Box::new(ended)));
+    }
+    script.connect_failed(context(21), script.now);
+    let exited = |at| ExchangeEvent::ProcessExited { pid: PID, at };
+    script.source.observe(&exited(script.now));
+    // Three calls, twice each, and what was said of the connect: somebody may ask for their causes.
+    assert_eq!(script.source.kept(), 6);
+    script.source.observe(&exited(script.now + CALL_KEPT));
+    assert_eq!(script.source.kept(), 0);
+}
