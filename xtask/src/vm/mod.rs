@@ -79,7 +79,9 @@ const CAUSES: Tests = Tests {
     binary: "python",
     names: &["causes_with_the_documented_capabilities"],
 };
-/// The same spans over TLS as in plain text.
+/// The same spans over TLS as in plain text. If the host is busy, an emulated client may give up on its
+/// server, or be suspended inside its send for longer than the agent waits for it (`JOIN_WAIT`): then
+/// this one fails and is tried again.
 const TLS: Tests = Tests {
     binary: "tls",
     names: &["httpx_and_uvicorn"],
