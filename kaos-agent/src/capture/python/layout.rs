@@ -33,8 +33,6 @@ pub struct ContextType {
     pub address: u64,
     /// From an object to the pointer to its type.
     pub object_type: u32,
-    /// From a context to the number of those who entered it.
-    pub entered: u32,
     /// Address of what makes an empty context (`tp_new`).
     pub make: u64,
     /// Address of its method `copy`, 0 where there is none.
@@ -78,7 +76,6 @@ impl ContextType {
         Some(Self {
             address,
             object_type: u32::try_from(object_type).ok()?,
-            entered: u32::try_from(entered).ok()?,
             make: field(36)?,
             copy: method(memory, methods, "copy").unwrap_or(0),
         })
@@ -90,7 +87,8 @@ impl ContextType {
         if object == 0 || !object.is_multiple_of(8) || its_type != Some(self.address) {
             return false;
         }
-        let entered = memory.bytes(object.wrapping_add(self.entered.into()), 4);
+        let entered_at = u64::from(self.object_type + ContextWords::ENTERED);
+        let entered = memory.bytes(object.wrapping_add(entered_at), 4);
         matches!(entered.as_deref(), Some([0 | 1, 0, 0, 0]))
     }
 }
