@@ -63,6 +63,8 @@ pub struct Kernel {
     ports: HashMap<MapData, u16, u8>,
     muted: HashMap<MapData, u64, u8>,
     mutes: Array<MapData, u32>,
+    /// What `mutes` holds.
+    muted_times: u32,
     counters: PerCpuArray<MapData, u64>,
 }
 
@@ -103,6 +105,7 @@ impl Kernel {
             ports: take(&mut ebpf, "PORTS", HashMap::try_from)?,
             muted: take(&mut ebpf, "MUTED", HashMap::try_from)?,
             mutes: take(&mut ebpf, "MUTES", Array::try_from)?,
+            muted_times: 0,
             counters: take(&mut ebpf, "COUNTERS", PerCpuArray::try_from)?,
             ebpf,
         };
@@ -250,8 +253,8 @@ impl Kernel {
         // An LRU map has always room; a failure costs only what muting would save. The programs look
         // when the number has changed, whatever it is.
         let _ = self.muted.insert(&socket.0, &1, 0);
-        let mutes = self.mutes.get(&0, 0).unwrap_or_default().wrapping_add(1);
-        let _ = self.mutes.set(0, &mutes, 0);
+        self.muted_times = self.muted_times.wrapping_add(1);
+        let _ = self.mutes.set(0, self.muted_times, 0);
     }
 
     /// The ring, for reading and waiting.

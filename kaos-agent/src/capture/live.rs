@@ -68,7 +68,7 @@ pub struct Live {
     rejected: FxHashSet<Pid>,
     /// Of the Python processes that are followed.
     epochs: FxHashMap<Pid, Epoch>,
-    /// Read, and not told yet: see [`tls::hold_back`].
+    /// Known, and not told yet: of processes that ran at the start, and see [`tls::hold_back`].
     held: Vec<Event>,
     clock: Clock,
     last_housekeeping: Option<Instant>,
@@ -144,8 +144,13 @@ impl Live {
             counters: ReaderCounters::default(),
         };
         live.select_running()?;
-        // What runs in them is known when we say that we are ready.
+        // What runs in them is known when we say that we are ready, and so is what they are: one
+        // may be killed before anything of it is read.
         live.pythons.look(&mut live.kernel, Instant::now());
+        let mut told = Vec::new();
+        live.housekeeping(&mut told);
+        live.describe_running(&mut told);
+        live.held = told;
         Ok((live, attached))
     }
 
@@ -212,6 +217,23 @@ impl Live {
         }
     }
 
+    /// Tells what processes are that were selected when they ran already: before their data, since
+    /// one may be killed before that is read.
+    fn describe_running(&mut self, events: &mut Vec<Event>) {
+        for pid in std::mem::take(&mut self.found_running) {
+            // One that ended before it was selected did so unseen, and its number will be somebody
+            // else's.
+            if processes::executable(pid).is_none() {
+                self.kernel.reject(pid);
+                continue;
+            }
+            if !self.uprobes.follows(pid) {
+                self.uprobes.started(pid, &mut self.kernel);
+            }
+            self.describe(pid, None, monotonic(), events);
+        }
+    }
+
     fn housekeeping(&mut self, events: &mut Vec<Event>) {
         let due = self
             .last_housekeeping
@@ -260,19 +282,7 @@ impl FrontEnd for Live {
         self.uprobes.collect();
         self.news_of_pods(events);
         self.news_of_peers(events);
-        // Before their data, since one may be killed before that is read.
-        for pid in std::mem::take(&mut self.found_running) {
-            // One that ended before it was selected did so unseen, and its number will be somebody
-            // else's.
-            if processes::executable(pid).is_none() {
-                self.kernel.reject(pid);
-                continue;
-            }
-            if !self.uprobes.follows(pid) {
-                self.uprobes.started(pid, &mut self.kernel);
-            }
-            self.describe(pid, None, monotonic(), events);
-        }
+        self.describe_running(events);
         for _ in 0..most {
             let Some(item) = self.kernel.ring().next() else {
                 self.rejected.clear();

@@ -180,6 +180,9 @@ impl Identities {
                     _ => drop(self.processes.remove(&event.pid)),
                 }
             }
+            // Gone before it could be looked at: what is known of it by its parent stands.
+            ProcessChange::Described(info)
+                if info.executable.is_empty() && self.is_alive(event.pid) => {}
             ProcessChange::Described(info) => {
                 let mut info = Cow::Borrowed(&**info);
                 // One that is gone already is where its program before was.
@@ -241,6 +244,12 @@ impl Identities {
     #[must_use]
     pub fn peers(&self) -> usize {
         self.peers.len()
+    }
+
+    /// A process that has a service and was not seen to end.
+    fn is_alive(&self, pid: Pid) -> bool {
+        let process = self.processes.get(&pid);
+        process.is_some_and(|process| process.service.is_some() && process.exited_at.is_none())
     }
 
     fn described(

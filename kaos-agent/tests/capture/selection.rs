@@ -1,5 +1,6 @@
 //! Which processes are captured.
 
+use std::path::Path;
 use std::process::Command;
 
 use kaos_agent::capture::event::{Event, ProcessChange};
@@ -49,6 +50,39 @@ fn children_are_captured_from_their_first_byte_and_others_are_not() {
     assert_eq!(
         info.environment,
         [("AGENT_NAME".to_owned(), "yes".to_owned())]
+    );
+}
+
+/// What it is was read before the agent was ready, so what it did can be told.
+#[test]
+#[ignore = "kernel: loads programs, needs root"]
+fn a_process_that_ran_already_and_is_killed_before_anything_is_read_is_described() {
+    let mut python = Python::start_with("AGENT_NAME", Path::new("yes"));
+    let mut live = live(of_pid(python.pid()));
+    python.connect();
+    python.run("a.send(b'GET /last'); b.recv(100)");
+    let pid = python.pid();
+    drop(python);
+    let mut seen = Seen::default();
+    seen.until(&mut live, "its end", |seen| {
+        seen.events.iter().any(|event| {
+            matches!(event, Event::Process(process) if process.change == ProcessChange::Exited)
+        })
+    });
+    let described = seen.events.iter().position(|event| {
+        matches!(event, Event::Process(process) if process.pid == pid
+            && matches!(&process.change, ProcessChange::Described(info)
+                if info.environment.contains(&("AGENT_NAME".to_owned(), "yes".to_owned()))))
+    });
+    let data = seen
+        .events
+        .iter()
+        .position(|event| matches!(event, Event::Data(_)));
+    assert_eq!(seen.count_text("GET /last"), 2);
+    assert!(
+        described.expect("it is described") < data.expect("there is data"),
+        "{:#?}",
+        seen.events
     );
 }
 

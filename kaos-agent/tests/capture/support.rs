@@ -147,7 +147,6 @@ impl Drop for Liar {
     }
 }
 
-/// What was captured.
 /// A cgroup of the v2 hierarchy, removed at the end.
 pub struct Cgroup(pub std::path::PathBuf);
 
@@ -169,6 +168,7 @@ impl Drop for Cgroup {
     }
 }
 
+/// What was captured.
 #[derive(Default)]
 pub struct Seen {
     pub events: Vec<Event>,
