@@ -29,9 +29,14 @@ pub struct LiveSettings {
     pub listen: Option<SocketAddr>,
 }
 
-/// Reads the settings again and applies what it can; what the pipeline has to apply is returned: the
-/// memory limit. An error says why nothing was applied.
-pub struct Reload(pub Box<dyn FnMut() -> Result<Option<u64>, String> + Send>);
+/// How settings are read again.
+pub struct Reload {
+    /// The files that they stand in.
+    pub files: Vec<PathBuf>,
+    /// Reads them and applies what it can; what the pipeline has to apply is returned: the memory
+    /// limit. An error says why nothing was applied.
+    pub read: Box<dyn FnMut() -> Result<Option<u64>, String> + Send>,
+}
 
 /// What becomes of what was seen.
 #[derive(Debug, Clone)]

@@ -219,6 +219,11 @@ pub enum TlsFunction {
 /// Entries of the map of syscalls: numbers at or above it have no buffer that we read.
 pub const SYSCALL_NUMBERS: u32 = 512;
 
+/// Bytes of a value of the maps of connections, which only the programs read.
+pub const CONNECTION_BYTES: usize = 96;
+/// Bytes of a key of the map of TLS connections.
+pub const TLS_KEY_BYTES: usize = 16;
+
 /// Stated defaults of the maps' sizes and of the budgets.
 pub mod defaults {
     /// Ring buffer: an eighth of a second of 5 000 exchanges a second with 10 KiB each; the reader

@@ -8,8 +8,8 @@ use kaos_tests::receiver::Receiver;
 use kaos_tests::tree::told;
 use kaos_tests::workloads::{Need, Workloads, lacks};
 
-/// A limit that any process exceeds: a new connection is not followed. Then the limit is taken away by
-/// SIGHUP, and the next one is.
+/// A limit that any process exceeds: a new connection is not followed. Then the limit is taken away in
+/// the file, and the next one is.
 #[test]
 #[ignore = "kernel: real workloads, needs root"]
 fn new_connections_wait_for_memory() {
@@ -30,8 +30,10 @@ fn new_connections_wait_for_memory() {
     Connection::open(&server).exchange("GET", "/echo/refused", "");
 
     set_limit("0");
-    agent.signal(libc::SIGHUP);
+    agent.wait_for_log("the configuration was read again: its file has changed");
     agent.wait_for_log("nothing is given up any more");
+    agent.signal(libc::SIGHUP);
+    agent.wait_for_log("the configuration was read again: SIGHUP asked for it");
     let seen = Connection::open(&server).exchange("GET", "/echo/followed", "");
     receiver.wait_for("the second request", |spans| !spans.is_empty());
     let stats = agent.stop();

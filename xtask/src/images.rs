@@ -66,12 +66,17 @@ pub fn run(options: &Options) -> Result<ExitCode> {
 /// # Errors
 /// As [`run`].
 pub fn make(tag: &str, debug: bool) -> Result<Vec<(String, PathBuf)>> {
-    let mut build =
-        toolchain::cargo(&["build", "--package=kaos-agent", "--package=kaos-operator"])?;
-    if !debug {
-        build.arg("--release");
-    }
-    command::run(build.arg("--bins"))?;
+    // Without optimisation it is what the tests have built already, features of all dependencies
+    // included.
+    let which: &[&str] = match debug {
+        true => &["--workspace"],
+        false => &[
+            "--release",
+            "--package=kaos-agent",
+            "--package=kaos-operator",
+        ],
+    };
+    command::run(toolchain::cargo(&["build", "--bins"])?.args(which))?;
     let profile = if debug { "debug" } else { "release" };
     let directory = paths::target().join("images");
     std::fs::create_dir_all(&directory)

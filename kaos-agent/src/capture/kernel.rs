@@ -23,6 +23,7 @@ use super::programs::{ITERATORS, PROGRAMS, ProgramSpec, UPROBES};
 use super::python::Programs;
 use super::records::parse_threads;
 use super::syscalls::SYSCALLS;
+use super::tables::Tables;
 use super::uprobes::Attach;
 use super::uprobes::links::{self, Attachment};
 use super::uprobes::site::Site;
@@ -58,14 +59,17 @@ pub struct Kernel {
     /// Keeps programs and maps alive.
     ebpf: Ebpf,
     ring: RingBuf<MapData>,
-    processes: HashMap<MapData, u32, Entry>,
-    cgroups: HashMap<MapData, u64, u8>,
+    pub(super) processes: HashMap<MapData, u32, Entry>,
+    pub(super) cgroups: HashMap<MapData, u64, u8>,
     ports: HashMap<MapData, u16, u8>,
     muted: HashMap<MapData, u64, u8>,
     mutes: Array<MapData, u32>,
     /// What `mutes` holds.
     muted_times: u32,
     counters: PerCpuArray<MapData, u64>,
+    pub(super) tables: Tables,
+    /// Programs that are loaded and, but for those of processes' functions, attached.
+    programs_at_work: usize,
 }
 
 /// How a program fared.
@@ -107,6 +111,8 @@ impl Kernel {
             mutes: take(&mut ebpf, "MUTES", Array::try_from)?,
             muted_times: 0,
             counters: take(&mut ebpf, "COUNTERS", PerCpuArray::try_from)?,
+            tables: Tables::of(&mut ebpf, settings.max_connections)?,
+            programs_at_work: 0,
             ebpf,
         };
         kernel
@@ -142,6 +148,7 @@ impl Kernel {
             program,
             outcome: self.load_iterator(program, &btf),
         }));
+        self.programs_at_work = attached.iter().filter(|one| one.outcome.is_ok()).count();
         Ok(attached)
     }
 
@@ -290,6 +297,11 @@ impl Counters for Kernel {
             }
         }
     }
+
+    fn levels(&self, visit: &mut dyn FnMut(&'static str, u64)) {
+        visit("kernel.programs_at_work", self.programs_at_work as u64);
+        self.tables.levels(visit);
+    }
 }
 
 /// Names of the counters of losses by CPU: `kernel.lost.ring_full.cpu0` and so on. They live as long
@@ -395,7 +407,7 @@ fn fill_syscalls(ebpf: &mut Ebpf) -> Result<(), aya::maps::MapError> {
     Ok(())
 }
 
-fn take<T>(
+pub(super) fn take<T>(
     ebpf: &mut Ebpf,
     name: &str,
     convert: impl FnOnce(aya::maps::Map) -> Result<T, aya::maps::MapError>,

@@ -242,6 +242,7 @@ impl Live {
             return;
         }
         self.last_housekeeping = Some(Instant::now());
+        self.kernel.count_entries();
         if let Some((at, offset)) = self.clock.measure() {
             events.push(Event::Clock { at, offset });
         }
@@ -357,6 +358,11 @@ impl Counters for Live {
         self.counters.visit(visit);
         let refused = self.pods.as_ref().map_or(0, Pods::refused);
         visit("capture.pod_cgroups_refused", refused);
+    }
+
+    fn levels(&self, visit: &mut dyn FnMut(&'static str, u64)) {
+        self.kernel.levels(visit);
+        visit("uprobes.files_probed", self.uprobes.probed() as u64);
     }
 }
 

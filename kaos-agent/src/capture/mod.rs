@@ -31,5 +31,6 @@ pub mod ring;
 pub mod running;
 pub mod selection;
 pub mod syscalls;
+mod tables;
 pub mod tls;
 pub mod uprobes;

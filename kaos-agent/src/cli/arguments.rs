@@ -300,8 +300,8 @@ pub struct HealthArguments {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Set-up")]
 pub struct LogArguments {
-    /// File with further options, one per line as they are typed here; `#` begins a comment. SIGHUP
-    /// reads it again and applies --log-level and --memory-limit
+    /// File with further options, one per line as they are typed here; `#` begins a comment. On
+    /// SIGHUP, or when it changes, it is read again, and --log-level and --memory-limit are applied
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// TRACE, DEBUG, INFO, WARNING or ERROR [default: LOG_LEVEL, or INFO]

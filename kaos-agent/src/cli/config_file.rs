@@ -1,4 +1,5 @@
-//! `--config FILE`: arguments from a file, and what of them a running agent takes over on SIGHUP.
+//! `--config FILE`: arguments from a file, and what of them a running agent takes over on SIGHUP or
+//! when the file changes.
 //!
 //! A line is an option as it is typed (`--port 8000`), so that there is one set of names, one check
 //! and one help. What is read again and applied is what nothing was built from: the level of the log
@@ -6,6 +7,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::path::PathBuf;
 
 use clap::Parser as _;
 
@@ -27,19 +29,25 @@ pub fn expand(arguments: impl IntoIterator<Item = OsString>) -> Result<Vec<OsStr
     let mut expanded = Vec::new();
     let mut is_file = false;
     for argument in arguments {
-        let text = argument.to_string_lossy().into_owned();
-        let file = match text.split_once('=') {
-            _ if is_file => Some(text),
-            Some((NAME, file)) => Some(file.to_owned()),
-            _ => None,
-        };
-        is_file = argument == NAME && file.is_none();
+        let file = named(&argument, &mut is_file);
         expanded.push(argument);
         if let Some(file) = file {
             expanded.extend(options_in(&read(&file)?));
         }
     }
     Ok(expanded)
+}
+
+/// The file that an argument names; `is_file` is whether the one before announced it.
+fn named(argument: &OsString, is_file: &mut bool) -> Option<String> {
+    let text = argument.to_string_lossy().into_owned();
+    let file = match text.split_once('=') {
+        _ if *is_file => Some(text),
+        Some((NAME, file)) => Some(file.to_owned()),
+        _ => None,
+    };
+    *is_file = argument == NAME && file.is_none();
+    file
 }
 
 fn read(file: &str) -> Result<String, UsageError> {
@@ -66,14 +74,17 @@ fn options_in(text: &str) -> impl Iterator<Item = OsString> {
 
 /// Reads the files again that the arguments name; `None` where they name none.
 pub fn reloader(arguments: Vec<OsString>) -> Option<Reload> {
-    let names_one = |argument: &OsString| {
-        argument == NAME || argument.to_string_lossy().starts_with("--config=")
-    };
-    if !arguments.iter().any(names_one) {
+    let mut is_file = false;
+    let files: Vec<PathBuf> = arguments
+        .iter()
+        .filter_map(|argument| named(argument, &mut is_file))
+        .map(PathBuf::from)
+        .collect();
+    if files.is_empty() {
         return None;
     }
     let mut before = expand(arguments.clone()).ok()?;
-    Some(Reload(Box::new(move || {
+    let read = Box::new(move || {
         let after = expand(arguments.clone()).map_err(|error| error.to_string())?;
         let parsed = Arguments::try_parse_from(&after).map_err(|error| one_line(&error))?;
         let (log, health) = match parsed.command {
@@ -87,7 +98,8 @@ pub fn reloader(arguments: Vec<OsString>) -> Option<Reload> {
         before = after;
         logging::set_level(log.log_level.as_deref());
         Ok(health.memory_limit)
-    })))
+    });
+    Some(Reload { files, read })
 }
 
 /// Names of options that differ and are not applied by a reload.
@@ -171,12 +183,13 @@ mod tests {
         let write = |text: &str| fs::write(file.path(), text).expect("it is written");
         write("--all");
         let line = format!("kaos-agent run --config {}", file.path().display());
-        let Reload(mut reload) = reloader(words(&line)).expect("it names a file");
-        assert_eq!(reload(), Ok(None));
+        let Reload { files, mut read } = reloader(words(&line)).expect("it names a file");
+        assert_eq!(files, [file.path()]);
+        assert_eq!(read(), Ok(None));
         write("--all\n--memory-limit 64MiB\n--log-level DEBUG");
-        assert_eq!(reload(), Ok(Some(64 << 20)));
+        assert_eq!(read(), Ok(Some(64 << 20)));
         write("--none-such");
-        assert!(reload().is_err());
+        assert!(read().is_err());
         assert!(reloader(words("kaos-agent run --all")).is_none());
     }
 }

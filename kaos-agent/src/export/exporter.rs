@@ -101,6 +101,8 @@ impl Exporter {
             for (name, size) in routes.levels() {
                 visit(name, size as u64);
             }
+            let waiting = self.tally.counters().spans_pending();
+            visit("export.spans_waiting", waiting);
         }
     }
 

@@ -14,6 +14,7 @@ use super::memory::{Memory, Pressure};
 use super::output;
 use super::pods::PodWatch;
 use super::recorder::Recorder;
+use super::reloading::{Reloaded, Reloader};
 use super::spans::SpanMaker;
 use crate::capture::clock::monotonic;
 use crate::capture::event::{Event, SocketId};
@@ -67,8 +68,8 @@ pub(super) trait Consumer: Counters + Send {
     fn finish(&mut self, now: Nanos) -> anyhow::Result<()>;
 }
 
-/// Observes this machine until SIGTERM or SIGINT. SIGHUP has the settings read again; where there is
-/// nothing to read it ends as well, since it tells that the terminal is gone.
+/// Observes this machine until SIGTERM or SIGINT. The settings are read again on SIGHUP and when their
+/// file changes; where there is none SIGHUP ends it as well, since it tells that the terminal is gone.
 ///
 /// # Errors
 /// It cannot work here, a selector matches nothing that exists, or the output cannot be written.
@@ -142,18 +143,12 @@ struct Wishes {
     reloaded: Mutex<Option<Reloaded>>,
 }
 
-/// What of settings that were read again is the worker's.
-#[derive(Debug)]
-struct Reloaded {
-    memory_limit: Option<u64>,
-}
-
 struct Signals {
     terminate: UnixSignal,
     interrupt: UnixSignal,
     user1: UnixSignal,
     hangup: UnixSignal,
-    reload: Option<Reload>,
+    reloader: Option<Reloader>,
 }
 
 impl Signals {
@@ -163,29 +158,28 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             user1: signal(SignalKind::user_defined1())?,
             hangup: signal(SignalKind::hangup())?,
-            reload,
+            reloader: reload.map(Reloader::new),
         })
     }
 
     /// Hands wishes on until the end is asked for or the worker ended by itself.
     async fn serve(&mut self, wishes: &Wishes, bell: &Bell, ended: &mut oneshot::Receiver<()>) {
+        let reload = |reloader: &mut Reloader, why| {
+            if let Some(reloaded) = reloader.read(why) {
+                *locked(&wishes.reloaded) = Some(reloaded);
+                bell.ring();
+            }
+        };
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => break,
                 _ = self.interrupt.recv() => break,
                 _ = &mut *ended => return,
-                _ = self.hangup.recv() => match &mut self.reload {
-                    Some(Reload(reload)) => match reload() {
-                        Ok(memory_limit) => {
-                            let reloaded = Reloaded { memory_limit };
-                            *locked(&wishes.reloaded) = Some(reloaded);
-                            bell.ring();
-                            tracing::info!("the configuration was read again");
-                        }
-                        Err(why) => tracing::error!("the configuration stays as it was: {why}"),
-                    },
+                _ = self.hangup.recv() => match &mut self.reloader {
+                    Some(reloader) => reload(reloader, "SIGHUP asked for it"),
                     None => break,
                 },
+                reloader = changed(&mut self.reloader) => reload(reloader, "its file has changed"),
                 _ = self.user1.recv() => {
                     wishes.stats.store(true, Ordering::Release);
                     bell.ring();
@@ -194,6 +188,17 @@ impl Signals {
         }
         wishes.stop.store(true, Ordering::Release);
         bell.ring();
+    }
+}
+
+/// Waits until a file of the settings has changed: without end where there is none.
+async fn changed(reloader: &mut Option<Reloader>) -> &mut Reloader {
+    match reloader {
+        Some(reloader) => {
+            reloader.changed().await;
+            reloader
+        }
+        None => std::future::pending().await,
     }
 }
 

@@ -10,6 +10,7 @@ mod memory;
 mod output;
 mod pods;
 mod recorder;
+mod reloading;
 mod replay;
 mod spans;
 mod stages;

@@ -6,6 +6,7 @@ use kaos_ebpf::process::Process;
 use kaos_ebpf::record::{
     Change, ConnectionRecord, FAMILY_INET, FAMILY_INET6, FAMILY_UNIX, Kind, Socket,
 };
+use kaos_ebpf::settings::CONNECTION_BYTES;
 
 use super::count::count;
 use super::maps::{self, CONNECTIONS, MUTES};
@@ -54,6 +55,8 @@ pub struct Connection {
     /// Zero.
     pub padding: u32,
 }
+
+const _: () = assert!(size_of::<Connection>() == CONNECTION_BYTES);
 
 /// A socket's cookie, 0 where nobody asked for it yet: those are none of ours.
 #[inline(always)]

@@ -198,6 +198,12 @@ impl<Link> Uprobes<Link> {
         &self.counters
     }
 
+    /// How many files are probed now.
+    #[must_use]
+    pub fn probed(&self) -> usize {
+        self.probed.len()
+    }
+
     /// Whether a process is traced.
     #[must_use]
     pub fn follows(&self, pid: Pid) -> bool {

@@ -132,11 +132,11 @@ async fn nothing_is_kept_of_services_that_are_gone() {
         measure(&mut exporter, &service, 1.0, "/");
     }
     // Each is gone at once, and exported a last time at its interval.
-    assert_eq!(levels(&exporter), [1, 0, 10]);
+    assert_eq!(levels(&exporter), [1, 0, 10, 0]);
     for _ in 0..10 {
         assert_eq!(points(&mut collector).await.len(), 1);
     }
-    while levels(&exporter) != [0, 0, 0] {
+    while levels(&exporter) != [0, 0, 0, 0] {
         tokio::time::sleep(Duration::from_secs(1)).await;
         exporter.tick();
     }

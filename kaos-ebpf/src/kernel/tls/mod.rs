@@ -15,7 +15,7 @@ use aya_ebpf::helpers::generated::{
 use kaos_ebpf::counter::Counter;
 use kaos_ebpf::position::first;
 use kaos_ebpf::record::{Change, FAMILY_UNKNOWN, FLAG_SENT, FLAG_STREAM_START, Socket, TLS_STREAM};
-use kaos_ebpf::settings::TlsFunction;
+use kaos_ebpf::settings::{TLS_KEY_BYTES, TlsFunction};
 use kaos_ebpf::window::window;
 
 pub use self::calls::Call;
@@ -41,6 +41,8 @@ pub struct TlsKey {
     /// Zero: a key's every byte counts.
     padding: u32,
 }
+
+const _: () = assert!(size_of::<TlsKey>() == TLS_KEY_BYTES);
 
 impl TlsKey {
     #[inline(always)]
