@@ -132,7 +132,7 @@ impl Protocols {
             let is_ignored = [Direction::Sent, Direction::Received]
                 .into_iter()
                 .any(|direction| {
-                    connection.buffered() > 0
+                    connection.waits(direction)
                         && connection.shed(direction, now, &mut context) != Verdict::Follow
                 });
             self.buffered -= before;

@@ -77,6 +77,11 @@ impl Connection {
         self.halves[0].buffered() + self.halves[1].buffered() + self.held.buffered()
     }
 
+    /// Whether something is kept that is dropped with what a direction waits for.
+    pub fn waits(&self, direction: Direction) -> bool {
+        self.halves[direction as usize].buffered() + self.held.buffered() > 0
+    }
+
     /// Takes the next piece of either direction.
     pub fn push(&mut self, chunk: &StreamChunk, context: &mut Context<'_>) -> Verdict {
         match &chunk.content {
