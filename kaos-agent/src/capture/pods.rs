@@ -14,7 +14,7 @@ use std::sync::mpsc::Receiver;
 use rustc_hash::FxHashMap;
 
 use super::clock::monotonic;
-use super::event::{Event, Pid, PodEvent, PodInfo};
+use super::event::{ContainerInfo, Event, Pid, PodEvent, PodInfo, ProcessInfo};
 use super::kernel::Kernel;
 use super::processes;
 use super::records::CgroupNews;
@@ -115,20 +115,40 @@ impl Pods {
         }
     }
 
-    /// A process in this cgroup belongs to a container that is not wanted.
-    #[must_use]
-    pub fn excludes(&self, cgroup: &str) -> bool {
+    /// A process belongs to a container that is not wanted: true where it is, and its container is
+    /// selected no more.
+    pub fn exclude(&mut self, info: &ProcessInfo, kernel: &mut Kernel) -> bool {
+        if !self.excludes(&info.cgroup, info.surroundings.container.as_deref()) {
+            return false;
+        }
+        // Else what it forks would be selected for the cgroup that it is in.
+        if let Some(uid) = pod_uid(&info.cgroup) {
+            let mut directories = self.directories_of(&uid);
+            let id = container_id(&info.cgroup);
+            directories.retain(|directory| {
+                id.is_some() && container_id(&directory.to_string_lossy()) == id
+            });
+            deselect(&directories, kernel);
+        }
+        true
+    }
+
+    /// The container of this cgroup is not wanted. Its name is known with its first process, its id
+    /// by what the API server tells some time after that.
+    fn excludes(&self, cgroup: &str, name: Option<&str>) -> bool {
         if self.init_containers {
             return false;
         }
         let pod = pod_uid(cgroup).and_then(|uid| self.wanted.get(&uid));
-        let (Some(wanted), Some(id)) = (pod, container_id(cgroup)) else {
-            return false;
+        let containers = pod.map_or(&[][..], |wanted| &wanted.pod.containers);
+        let id = container_id(cgroup);
+        let is_it = |container: &ContainerInfo| match name {
+            Some(name) => container.name == name,
+            None => id.is_some() && container.id.as_deref() == id,
         };
-        let containers = &wanted.pod.containers;
         containers
             .iter()
-            .any(|container| container.is_init && container.id.as_deref() == Some(id))
+            .any(|container| container.is_init && is_it(container))
     }
 
     /// Selects the pod's cgroup, then all below it, then all processes in them: what is made
@@ -139,7 +159,7 @@ impl Pods {
             self.refused += u64::from(kernel.select_cgroup(id).is_err());
         }
         let mut directories = self.directories_of(uid);
-        directories.retain(|directory| !self.excludes(&directory.to_string_lossy()));
+        directories.retain(|directory| !self.excludes(&directory.to_string_lossy(), None));
         for id in directories.iter().filter_map(|directory| id_of(directory)) {
             self.refused += u64::from(kernel.select_cgroup(id).is_err());
         }
@@ -162,7 +182,7 @@ impl Pods {
             return;
         }
         let mut directories = self.directories_of(uid);
-        directories.retain(|directory| self.excludes(&directory.to_string_lossy()));
+        directories.retain(|directory| self.excludes(&directory.to_string_lossy(), None));
         deselect(&directories, kernel);
     }
 

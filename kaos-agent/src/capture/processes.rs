@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::event::{Pid, ProcessInfo};
+use super::surroundings;
 use crate::identity::environment::readable;
 
 /// Bytes read of any one file of a process. The kernel bounds `environ` by the stack's limit only;
@@ -56,11 +57,13 @@ impl Program {
 #[must_use]
 pub fn describe(pid: Pid, program: Option<&Program>) -> ProcessInfo {
     let directory = PathBuf::from(format!("/proc/{pid}"));
+    let cgroup = unified_cgroup(&read(&directory.join("cgroup")));
     let mut info = ProcessInfo {
         executable: executable(pid).unwrap_or_default(),
         name: read(&directory.join("comm")).trim_end().to_owned(),
         command: reduce(&read(&directory.join("cmdline"))),
-        cgroup: unified_cgroup(&read(&directory.join("cgroup"))),
+        surroundings: surroundings::of(&directory, &cgroup),
+        cgroup,
         environment: match program {
             Some(program) if program.is_whole => program.environment.clone(),
             _ => environment(&read(&directory.join("environ"))),
@@ -118,7 +121,7 @@ pub fn parent(pid: Pid) -> Option<Pid> {
         .ok()
 }
 
-fn read(path: &Path) -> String {
+pub(super) fn read(path: &Path) -> String {
     let mut bytes = Vec::new();
     if let Ok(file) = fs::File::open(path) {
         // A process may end while it is read: what came before that stands.

@@ -190,7 +190,9 @@ impl Identities {
                     && let Some(before) = self.processes.get(&event.pid)
                     && let Some(known) = &before.info
                 {
-                    info.to_mut().cgroup.clone_from(&known.cgroup);
+                    let info = info.to_mut();
+                    info.cgroup.clone_from(&known.cgroup);
+                    info.surroundings.clone_from(&known.surroundings);
                 }
                 let is_in_pod = pod_uid(&info.cgroup).is_some();
                 let kept = is_in_pod.then(|| Arc::new(info.clone().into_owned()));
@@ -259,7 +261,7 @@ impl Identities {
         kept: Option<Arc<ProcessInfo>>,
         warnings: &mut Vec<Warning>,
     ) {
-        let place = self.pods.place_of(&info.cgroup);
+        let place = self.pods.place_of(info);
         let service = self
             .defaults
             .service_of(pid, info, place.as_ref(), warnings);

@@ -77,7 +77,11 @@ fn children_inherit_until_they_execute() {
 #[test]
 fn one_that_was_gone_before_it_was_looked_at_is_what_its_parent_was() {
     let mut machine = Machine::new();
-    machine.push(1, 10, described("/bin/app", &[("OTEL_SERVICE_NAME", "shop")]));
+    machine.push(
+        1,
+        10,
+        described("/bin/app", &[("OTEL_SERVICE_NAME", "shop")]),
+    );
     machine.push(2, 11, ProcessChange::Forked { parent: 10 });
     machine.push(3, 11, described("", &[]));
     assert_eq!(machine.name(11).as_deref(), Some("shop"));
