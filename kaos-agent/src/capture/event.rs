@@ -308,11 +308,16 @@ pub struct ProcessInfo {
     pub surroundings: Surroundings,
 }
 
-/// What is around a process: how its pod looks from within.
+/// What is around a process: how its pod looks from within. All that can be read only while it runs.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Surroundings {
     /// Name of its container, where the kubelet says it.
     pub container: Option<String>,
+    /// Addresses of its pod's own network, in order, but for those that lead nowhere else; `None` in
+    /// the node's network.
+    pub addresses: Option<Vec<IpAddr>>,
+    /// Where it looks first for a host whose name has no dot.
+    pub search_domain: Option<String>,
 }
 
 /// News of a pod of this node.

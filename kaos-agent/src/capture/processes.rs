@@ -11,7 +11,7 @@ use crate::identity::environment::readable;
 
 /// Bytes read of any one file of a process. The kernel bounds `environ` by the stack's limit only;
 /// what KAOS sets stands well within this.
-const MOST_FILE_BYTES: u64 = 256 * 1024;
+pub(super) const MOST_FILE_BYTES: u64 = 256 * 1024;
 
 /// Inode number of the initial pid namespace (`PID_NS_INIT_INO` of `linux/nsfs.h`).
 const INITIAL_PID_NAMESPACE: u64 = 0xeffffffc;

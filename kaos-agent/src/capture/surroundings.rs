@@ -1,10 +1,17 @@
 //! What is read around a process in a pod, from the process itself: it is known with the process,
 //! long before the API server tells it.
 
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{self, Read as _};
+use std::net::{IpAddr, Ipv6Addr};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+
 use super::event::Surroundings;
-use super::processes::read;
+use super::processes::{MOST_FILE_BYTES, read};
 use crate::identity::container::pod_uid;
 
 /// What is around the process of this `/proc` directory, which is in this cgroup. Nothing outside of
@@ -13,9 +20,89 @@ pub(super) fn of(directory: &Path, cgroup: &str) -> Surroundings {
     let Some(pod) = pod_uid(cgroup) else {
         return Surroundings::default();
     };
+    let resolver = read_within(directory, "etc/resolv.conf").unwrap_or_default();
     Surroundings {
         container: container_name(&read(&directory.join("mountinfo")), &pod),
+        addresses: has_own_network(directory).then(|| own_addresses(directory)),
+        search_domain: search_domain(&resolver),
     }
+}
+
+/// A file of a process, by the path that it has for the process. Whoever made it may have made it to
+/// harm us: it cannot lead out of the process's root directory, and nothing waits for it.
+fn read_within(directory: &Path, path: &str) -> io::Result<String> {
+    let root = fs::File::open(directory.join("root"))?;
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let beneath = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let file = fs::File::from(openat2(&root, path, flags, Mode::empty(), beneath)?);
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(MOST_FILE_BYTES).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Whether a process's network is another than the node's, in which its first process is.
+fn has_own_network(directory: &Path) -> bool {
+    let network = |process: &Path| fs::metadata(process.join("ns/net")).map(|it| it.ino());
+    let networks = (network(directory), network(Path::new("/proc/1")));
+    matches!(networks, (Ok(own), Ok(nodes)) if own != nodes)
+}
+
+/// Addresses of a process's network that others may reach it at.
+fn own_addresses(directory: &Path) -> Vec<IpAddr> {
+    let mut addresses = addresses_of_trie(&read(&directory.join("net/fib_trie")));
+    addresses.extend(addresses_of_interfaces(&read(
+        &directory.join("net/if_inet6"),
+    )));
+    addresses.into_iter().collect()
+}
+
+/// The local ones in `fib_trie`'s format: a line with the address, and one that says so.
+fn addresses_of_trie(trie: &str) -> BTreeSet<IpAddr> {
+    let mut addresses = BTreeSet::new();
+    let mut last = None;
+    for line in trie.lines().map(str::trim_start) {
+        if let Some(address) = line.strip_prefix("|-- ") {
+            last = address.parse().ok();
+        } else if line.starts_with("/32 host LOCAL") {
+            addresses.extend(last.filter(leads_elsewhere));
+        }
+    }
+    addresses
+}
+
+/// Those in `if_inet6`'s format: an address of 32 digits, then numbers; the third is 0 for one that holds
+/// everywhere.
+fn addresses_of_interfaces(interfaces: &str) -> BTreeSet<IpAddr> {
+    let address = |line: &str| {
+        let mut fields = line.split_ascii_whitespace();
+        let digits = u128::from_str_radix(fields.next()?, 16).ok()?;
+        let address = IpAddr::V6(Ipv6Addr::from_bits(digits));
+        (fields.nth(2) == Some("00")).then_some(address)
+    };
+    let addresses = interfaces.lines().filter_map(address);
+    addresses.filter(leads_elsewhere).collect()
+}
+
+fn leads_elsewhere(address: &IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => !address.is_loopback() && !address.is_link_local(),
+        IpAddr::V6(address) => !address.is_loopback(),
+    }
+}
+
+/// The first domain of the list that is searched, in `resolv.conf`'s format: the last list counts.
+fn search_domain(resolver: &str) -> Option<String> {
+    let mut lists = resolver.lines().filter_map(|line| {
+        let mut words = line.split_ascii_whitespace();
+        matches!(words.next(), Some("search" | "domain")).then_some(words)
+    });
+    let domain = lists.next_back()?.next()?.trim_end_matches('.');
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    let is_domain = !domain.is_empty() && domain.len() <= 253 && domain.bytes().all(is_name);
+    is_domain.then(|| domain.to_owned())
 }
 
 /// Name of the container among whose mounts these are, in `mountinfo`'s format (proc(5)).
@@ -92,6 +179,84 @@ mod tests {
         ] {
             assert_eq!(name(mount), None, "{mount}");
         }
+    }
+
+    fn texts(addresses: &BTreeSet<IpAddr>) -> Vec<String> {
+        addresses.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn addresses_are_those_that_others_may_use() {
+        let trie = "Main:\n\
+            \x20 +-- 0.0.0.0/0 3 0 5\n\
+            \x20    |-- 0.0.0.0\n\
+            \x20       /0 universe UNICAST\n\
+            \x20    +-- 10.244.0.0/24 2 0 2\n\
+            \x20       |-- 10.244.0.0\n\
+            \x20          /24 link UNICAST\n\
+            \x20       |-- 10.244.0.7\n\
+            \x20          /32 host LOCAL\n\
+            \x20       |-- 10.244.0.255\n\
+            \x20          /32 link BROADCAST\n\
+            \x20    +-- 127.0.0.0/8 2 0 2\n\
+            \x20          |-- 127.0.0.1\n\
+            \x20             /32 host LOCAL\n\
+            \x20    |-- 169.254.7.7\n\
+            \x20       /32 host LOCAL\n\
+            Local:\n\
+            \x20       |-- 10.244.0.7\n\
+            \x20          /32 host LOCAL\n";
+        assert_eq!(texts(&addresses_of_trie(trie)), ["10.244.0.7"]);
+        let interfaces = "00000000000000000000000000000001 01 80 10 80       lo\n\
+            fd000000000000000000000000000007 04 40 00 82     eth0\n\
+            fe8000000000000000fc00fffe000001 04 40 20 80     eth0\n\
+            nonsense\n";
+        assert_eq!(texts(&addresses_of_interfaces(interfaces)), ["fd00::7"]);
+    }
+
+    #[test]
+    fn the_first_domain_of_the_last_list_counts() {
+        for (file, domain) in [
+            (
+                "search team.svc.cluster.local svc.cluster.local cluster.local\n\
+                 nameserver 10.96.0.10\noptions ndots:5\n",
+                Some("team.svc.cluster.local"),
+            ),
+            ("domain old\nsearch new.example. x\n", Some("new.example")),
+            ("nameserver 10.96.0.10\n# search no\n", None),
+            ("search\n", None),
+            ("search .\n", None),
+            ("search a/b\n", None),
+        ] {
+            assert_eq!(search_domain(file).as_deref(), domain, "{file}");
+        }
+    }
+
+    #[test]
+    fn files_are_read_within_the_root_directory_and_without_waiting() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let root = directory.path().join("root");
+        fs::create_dir_all(root.join("etc")).expect("directories");
+        fs::write(directory.path().join("outside"), "secret").expect("a file");
+        fs::write(root.join("inside"), "known").expect("a file");
+        for (name, target) in [("up", "../../outside"), ("down", "/inside")] {
+            std::os::unix::fs::symlink(target, root.join("etc").join(name)).expect("a link");
+        }
+        let read = |path: &str| read_within(directory.path(), path).ok();
+        assert_eq!(read("etc/up"), None);
+        assert_eq!(read("etc/down").as_deref(), Some("known"));
+        assert_eq!(read("/etc/down").as_deref(), Some("known"));
+        assert_eq!(read("etc"), None);
+        let pipe = root.join("pipe");
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &pipe,
+            rustix::fs::FileType::Fifo,
+            Mode::RUSR | Mode::WUSR,
+            0,
+        )
+        .expect("a pipe");
+        assert_eq!(read("pipe"), None);
     }
 
     #[test]

@@ -8,12 +8,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Uri;
 use http_body_util::Full;
-use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::{
+    ConfigBuilderExt as _, FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder,
+};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use thiserror::Error;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
@@ -35,6 +37,8 @@ pub(super) enum ConnectionError {
     CertificateFile(std::io::Error),
     #[error("the certificate file holds no usable certificate; it must be PEM")]
     CertificateFormat,
+    #[error("no certificate can name this host")]
+    CertificateName,
     #[error("no certificate authorities are installed; install them or set ..._CERTIFICATE: {0}")]
     NoAuthorities(std::io::Error),
     #[error("TLS: {0}")]
@@ -72,6 +76,8 @@ struct Peer {
     /// Scheme, host and port.
     origin: String,
     certificate: Option<String>,
+    /// Whom the collector's certificate names, where that is not the host.
+    named: Option<String>,
 }
 
 impl Connections {
@@ -92,6 +98,7 @@ impl Connections {
             is_grpc: destination.protocol == Protocol::Grpc,
             origin: format!("{scheme}://{authority}"),
             certificate: destination.certificate.clone(),
+            named: destination.named.clone(),
         };
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.retain(|(_, connection)| connection.strong_count() > 0);
@@ -124,6 +131,10 @@ fn grpc(peer: &Peer, is_secure: bool) -> Result<Channel, ConnectionError> {
             }
             None => ClientTlsConfig::new().with_native_roots(),
         };
+        let trust = match &peer.named {
+            Some(name) => trust.domain_name(unbracketed(name)),
+            None => trust,
+        };
         endpoint = endpoint.tls_config(trust).map_err(ConnectionError::Grpc)?;
     }
     Ok(endpoint.connect_lazy())
@@ -136,9 +147,16 @@ fn http(peer: &Peer, is_secure: bool) -> Result<Connection, ConnectionError> {
     tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
     let connector = HttpsConnectorBuilder::new()
         .with_tls_config(tls(peer.certificate.as_deref(), is_secure)?)
-        .https_or_http()
-        .enable_http1()
-        .wrap_connector(tcp);
+        .https_or_http();
+    let connector = match peer.named.as_deref().map(unbracketed) {
+        Some(name) => {
+            let name = ServerName::try_from(name.to_owned())
+                .map_err(|_| ConnectionError::CertificateName)?;
+            connector.with_server_name_resolver(FixedServerNameResolver::new(name))
+        }
+        None => connector,
+    };
+    let connector = connector.enable_http1().wrap_connector(tcp);
     let client = Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_max_idle_per_host(1)
@@ -147,6 +165,11 @@ fn http(peer: &Peer, is_secure: bool) -> Result<Connection, ConnectionError> {
         client: Box::new(client),
         turn: tokio::sync::Mutex::new(()),
     })
+}
+
+/// A host without the brackets that an IPv6 address has in a URL.
+fn unbracketed(host: &str) -> &str {
+    host.trim_start_matches('[').trim_end_matches(']')
 }
 
 fn tls(certificate: Option<&str>, is_secure: bool) -> Result<ClientConfig, ConnectionError> {

@@ -2,13 +2,15 @@
 //!
 //! <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use http::uri::{PathAndQuery, Uri};
 use http::{HeaderName, HeaderValue};
 
-use super::service::{Compression, Destination, GRPC_PORT, Protocol};
+use super::service::{Compression, Destination, GRPC_PORT, Host, Protocol};
 use super::variables::{Variables, pairs};
+use crate::capture::event::Surroundings;
 
 /// Time limit of a request unless it is set.
 const DEFAULT_TIMEOUT: Duration = Duration::from_millis(10_000);
@@ -43,11 +45,13 @@ impl SignalKind {
 /// Where these variables send a signal: `None` without an endpoint that can be used.
 ///
 /// A variable of the signal beats the general one. `root` is put before the path of the certificate
-/// file: the root directory of the process, as the agent sees it.
+/// file: the root directory of the process, as the agent sees it. `around` is what the host's name is
+/// resolved by.
 pub(super) fn destination(
     variables: &mut Variables<'_>,
     signal: SignalKind,
     root: &str,
+    around: &Surroundings,
 ) -> Option<Destination> {
     let (endpoint_variable, text, is_general) = endpoint_text(variables, signal)?;
     let protocol = specific_or_general(signal, "PROTOCOL", |name| {
@@ -59,11 +63,12 @@ pub(super) fn destination(
         variables.word(name, PROTOCOLS)
     });
     let insecure = specific_or_general(signal, "INSECURE", |name| variables.boolean(name));
-    let (endpoint, protocol) = match resolve(
+    let (endpoint, named, protocol) = match resolve(
         text,
         protocol,
         insecure.unwrap_or(false),
         is_general.then(|| signal.path()),
+        around,
     ) {
         Ok(resolved) => resolved,
         Err(problem) => {
@@ -86,6 +91,7 @@ pub(super) fn destination(
     let certificate = specific_or_general(signal, "CERTIFICATE", |name| variables.text(name));
     Some(Destination {
         endpoint,
+        named,
         protocol,
         headers: headers.unwrap_or_default(),
         timeout: specific_or_general(signal, "TIMEOUT", |name| variables.duration(name))
@@ -117,14 +123,16 @@ fn specific_or_general<T>(
     read(&signal.variable(what)).or_else(|| read(&format!("OTEL_EXPORTER_OTLP_{what}")))
 }
 
-/// URL to speak to, and how. `appended` is the path that a base endpoint gets with OTLP/HTTP; an
+/// URL to speak to, what its host was called where that is another now, and how to speak.
+/// `appended` is the path that a base endpoint gets with OTLP/HTTP; an
 /// endpoint of the signal itself has none and is used as it is.
 fn resolve(
     text: &str,
     protocol: Option<Protocol>,
     insecure: bool,
     appended: Option<&str>,
-) -> Result<(String, Protocol), &'static str> {
+    around: &Surroundings,
+) -> Result<(String, Option<String>, Protocol), &'static str> {
     const NOT_A_URL: &str = "not a URL such as http://collector:4318";
     // Without a scheme only gRPC makes sense, where INSECURE decides; a scheme beats it.
     let has_scheme = text.contains("://");
@@ -145,6 +153,14 @@ fn resolve(
     if has_bad_port || authority.host().is_empty() {
         return Err(NOT_A_URL);
     }
+    let host = authority.host();
+    let within = host_within(Host::of(host), around)?;
+    let named = within.is_some().then(|| host.to_owned());
+    let authority = match (within, authority.port_u16()) {
+        (None, _) => authority.to_string(),
+        (Some(host), None) => host,
+        (Some(host), Some(port)) => format!("{host}:{port}"),
+    };
     // KAOS sets gRPC endpoints and no protocol; elsewhere too, 4317 is gRPC's port.
     let by_port = match url.port_u16() {
         Some(GRPC_PORT) => Protocol::Grpc,
@@ -152,7 +168,7 @@ fn resolve(
     };
     let protocol = protocol.unwrap_or(by_port);
     if protocol == Protocol::Grpc {
-        return Ok((format!("{scheme}://{authority}"), protocol));
+        return Ok((format!("{scheme}://{authority}"), named, protocol));
     }
     if !has_scheme {
         return Err(NOT_A_URL);
@@ -166,7 +182,45 @@ fn resolve(
         .and_then(PathAndQuery::query)
         .map(|query| format!("?{query}"))
         .unwrap_or_default();
-    Ok((format!("{scheme}://{authority}{path}{query}"), protocol))
+    let endpoint = format!("{scheme}://{authority}{path}{query}");
+    Ok((endpoint, named, protocol))
+}
+
+/// What the agent has to call a host so that it is the one that a process means; `None` where it is
+/// the same for both. In a pod's own network the loopback is the pod's, and names without a dot are
+/// looked for in its own namespace first.
+fn host_within(host: Host<'_>, around: &Surroundings) -> Result<Option<String>, &'static str> {
+    match host {
+        Host::Name(name) => {
+            let domain = around.search_domain.as_ref();
+            let domain = domain.filter(|_| !name.contains('.'));
+            Ok(domain.map(|domain| format!("{name}.{domain}")))
+        }
+        Host::Address(address) if !(address.is_loopback() || address.is_unspecified()) => Ok(None),
+        Host::Address(_) | Host::Local => match &around.addresses {
+            None => Ok(None),
+            Some(addresses) => match own_address(addresses) {
+                Some(IpAddr::V6(address)) => Ok(Some(format!("[{address}]"))),
+                Some(address) => Ok(Some(address.to_string())),
+                None => Err(
+                    "it names the pod itself, which has several addresses or none; \
+                     name the collector by a Service",
+                ),
+            },
+        },
+    }
+}
+
+/// The address of a pod: the only one of its kind, IPv4 first.
+fn own_address(addresses: &[IpAddr]) -> Option<IpAddr> {
+    let of_kind = |is_ipv4: bool| {
+        let mut of_kind = addresses.iter().filter(|it| it.is_ipv4() == is_ipv4);
+        (of_kind.next(), of_kind.next())
+    };
+    match (of_kind(true), of_kind(false)) {
+        ((Some(only), None), _) | ((None, _), (Some(only), None)) => Some(*only),
+        _ => None,
+    }
 }
 
 /// The headers that can be sent; of a name that comes twice the later one.
@@ -207,6 +261,13 @@ mod tests {
     use crate::identity::variables::Warning;
 
     fn parsed(values: &[(&str, &str)]) -> (Option<Destination>, Vec<Warning>) {
+        parsed_within(&Surroundings::default(), values)
+    }
+
+    fn parsed_within(
+        around: &Surroundings,
+        values: &[(&str, &str)],
+    ) -> (Option<Destination>, Vec<Warning>) {
         let mut values: Vec<_> = values
             .iter()
             .map(|(name, value)| (format!("OTEL_EXPORTER_OTLP_{name}"), (*value).to_owned()))
@@ -214,7 +275,7 @@ mod tests {
         values.sort();
         let mut warnings = Vec::new();
         let mut variables = Variables::new(None, &values, &mut warnings);
-        let destination = destination(&mut variables, SignalKind::Traces, "");
+        let destination = destination(&mut variables, SignalKind::Traces, "", around);
         (destination, warnings)
     }
 
@@ -334,6 +395,91 @@ mod tests {
                 (endpoint, protocol),
                 "{values:?}"
             );
+        }
+    }
+
+    fn in_pod(addresses: &[&str]) -> Surroundings {
+        let addresses = addresses.iter().map(|it| it.parse().expect("an address"));
+        Surroundings {
+            addresses: Some(addresses.collect()),
+            search_domain: Some("team.svc.cluster.local".to_owned()),
+            ..Surroundings::default()
+        }
+    }
+
+    #[test]
+    fn hosts_are_those_that_a_pod_means() {
+        let pod = in_pod(&["10.244.0.7", "fd00::7"]);
+        for (endpoint, resolved, named) in [
+            (
+                "http://collector:4317",
+                "http://collector.team.svc.cluster.local:4317",
+                Some("collector"),
+            ),
+            (
+                "https://collector/in?x=1",
+                "https://collector.team.svc.cluster.local/in/v1/traces?x=1",
+                Some("collector"),
+            ),
+            (
+                "http://localhost:4317",
+                "http://10.244.0.7:4317",
+                Some("localhost"),
+            ),
+            (
+                "http://127.0.0.1:4318",
+                "http://10.244.0.7:4318/v1/traces",
+                Some("127.0.0.1"),
+            ),
+            ("http://[::1]:4317", "http://10.244.0.7:4317", Some("[::1]")),
+            (
+                "http://0.0.0.0:4317",
+                "http://10.244.0.7:4317",
+                Some("0.0.0.0"),
+            ),
+            (
+                "http://collector.other:4317",
+                "http://collector.other:4317",
+                None,
+            ),
+            ("http://collector.:4317", "http://collector.:4317", None),
+            ("http://10.96.0.9:4317", "http://10.96.0.9:4317", None),
+        ] {
+            let (found, warnings) = parsed_within(&pod, &[("ENDPOINT", endpoint)]);
+            let found = found.expect("a destination");
+            assert_eq!(
+                (found.endpoint.as_str(), found.named.as_deref()),
+                (resolved, named),
+                "{endpoint}"
+            );
+            assert_eq!(warnings, []);
+        }
+        let (only_ipv6, _) = parsed_within(
+            &in_pod(&["fd00::7"]),
+            &[("ENDPOINT", "http://localhost:4317")],
+        );
+        assert_eq!(only_ipv6.expect("one").endpoint, "http://[fd00::7]:4317");
+    }
+
+    #[test]
+    fn in_the_nodes_network_the_loopback_is_the_nodes() {
+        let pod = Surroundings {
+            addresses: None,
+            ..in_pod(&[])
+        };
+        let (found, _) = parsed_within(&pod, &[("ENDPOINT", "http://localhost:4317")]);
+        let found = found.expect("a destination");
+        assert_eq!(found.endpoint, "http://localhost:4317");
+        assert_eq!(found.named, None);
+    }
+
+    #[test]
+    fn a_loopback_that_may_be_any_of_several_addresses_is_warned_about() {
+        for addresses in [&[] as &[_], &["10.244.0.7", "192.168.7.7"]] {
+            let pod = in_pod(addresses);
+            let (found, warnings) = parsed_within(&pod, &[("ENDPOINT", "http://localhost:4317")]);
+            assert_eq!((found, warnings.len()), (None, 1));
+            assert!(warnings[0].to_string().contains("by a Service"));
         }
     }
 

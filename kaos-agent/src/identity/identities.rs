@@ -18,7 +18,7 @@ use super::service::{BesideSdk, Protocol, Service};
 use super::variables::Variables;
 pub use super::variables::Warning;
 use crate::capture::event::{
-    PeerEvent, PeerInfo, Pid, PodEvent, ProcessChange, ProcessEvent, ProcessInfo,
+    PeerEvent, PeerInfo, Pid, PodEvent, ProcessChange, ProcessEvent, ProcessInfo, Surroundings,
 };
 use crate::counters;
 use crate::settings::{BesideSdkSettings, HttpSpans, OutputSettings};
@@ -101,6 +101,7 @@ impl AgentDefaults {
             &mut Variables::new(None, &variables, &mut found),
             &Configuration::default(),
             "",
+            &Surroundings::default(),
         );
         if options.otlp_endpoint.is_some() && configuration.traces.is_none() {
             let problem = found
@@ -379,7 +380,8 @@ impl AgentDefaults {
         };
         let mut variables = Variables::new(Some(pid), environment, warnings);
         let agent = AgentSettings::read(&mut variables);
-        let configuration = Configuration::read(&mut variables, &self.configuration, &root);
+        let around = &info.surroundings;
+        let configuration = Configuration::read(&mut variables, &self.configuration, &root, around);
         let name = configuration
             .service_name
             .or_else(|| place?.service_name().map(str::to_owned))

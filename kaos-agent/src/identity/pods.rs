@@ -236,6 +236,7 @@ mod tests {
         }));
         let surroundings = Surroundings {
             container: container.map(str::to_owned),
+            ..Surroundings::default()
         };
         let info = ProcessInfo {
             cgroup: format!("/kubepods/burstable/pod{UID}/{ID}"),

@@ -175,6 +175,9 @@ impl Service {
 pub struct Destination {
     /// URL: for gRPC the base, for HTTP the full path of the signal.
     pub endpoint: String,
+    /// The host as the process names it, where that leads elsewhere for the agent: whom the process
+    /// itself connects to, and whom a certificate names.
+    pub named: Option<String>,
     /// How it is spoken to.
     pub protocol: Protocol,
     /// Headers to send, in order. Secret: never printed.
@@ -199,18 +202,45 @@ impl Destination {
         if port != Some(address.port()) {
             return false;
         }
-        let Some(host) = self.endpoint.parse::<http::Uri>().ok().and_then(|uri| {
-            let host = uri.host()?.trim_start_matches('[').trim_end_matches(']');
-            Some(host.to_owned())
-        }) else {
+        let uri = self.endpoint.parse::<http::Uri>().ok();
+        let Some(host) = self
+            .named
+            .as_deref()
+            .or_else(|| uri.as_ref().and_then(http::Uri::host))
+        else {
             return false;
         };
-        match host.parse::<IpAddr>() {
-            Ok(ip) => ip.to_canonical() == address.ip().to_canonical(),
-            Err(_) if host.eq_ignore_ascii_case("localhost") => {
-                address.ip().to_canonical().is_loopback()
-            }
-            Err(_) => !matches!(address.port(), 80 | 443),
+        match Host::of(host) {
+            Host::Address(ip) => ip == address.ip().to_canonical(),
+            Host::Local => address.ip().to_canonical().is_loopback(),
+            Host::Name(_) => !matches!(address.port(), 80 | 443),
+        }
+    }
+
+    /// Whether it is in the pod of the process, which calls it by a name of its own.
+    #[must_use]
+    pub fn is_in_own_pod(&self) -> bool {
+        let named = self.named.as_deref();
+        named.is_some_and(|host| !matches!(Host::of(host), Host::Name(_)))
+    }
+}
+
+/// The host of a URL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Host<'a> {
+    Address(IpAddr),
+    /// `localhost`, which is an address of the loopback.
+    Local,
+    Name(&'a str),
+}
+
+impl<'a> Host<'a> {
+    pub(super) fn of(text: &'a str) -> Self {
+        let text = text.trim_start_matches('[').trim_end_matches(']');
+        match text.parse::<IpAddr>() {
+            Ok(address) => Self::Address(address.to_canonical()),
+            Err(_) if text.eq_ignore_ascii_case("localhost") => Self::Local,
+            Err(_) => Self::Name(text),
         }
     }
 }
@@ -270,8 +300,13 @@ mod tests {
     use super::*;
 
     fn exports(endpoint: &str, remote: &str) -> bool {
+        exports_named(endpoint, None, remote)
+    }
+
+    fn exports_named(endpoint: &str, named: Option<&str>, remote: &str) -> bool {
         let destination = Destination {
             endpoint: endpoint.to_owned(),
+            named: named.map(str::to_owned),
             protocol: Protocol::Grpc,
             headers: Vec::new(),
             timeout: Duration::default(),
@@ -298,5 +333,8 @@ mod tests {
         assert!(!exports("http://localhost:9000", "10.0.0.1:9000"));
         assert!(!exports("https://collector:443", "10.0.0.1:443"));
         assert!(!exports("http://collector", "10.0.0.1:80"));
+        // In a pod it is the process's own name of it that counts.
+        let own = |remote| exports_named("http://10.244.0.7:9000", Some("localhost"), remote);
+        assert!(own("127.0.0.1:9000") && !own("10.244.0.7:9000"));
     }
 }

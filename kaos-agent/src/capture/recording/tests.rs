@@ -159,6 +159,8 @@ fn what_is_written_can_be_read() {
 fn what_is_around_a_process_is_kept() {
     let surroundings = Surroundings {
         container: Some("agent".to_owned()),
+        addresses: Some(vec!["10.244.0.7".parse().unwrap()]),
+        search_domain: Some("team.svc.cluster.local".to_owned()),
     };
     let info = ProcessInfo {
         cgroup: "/kubepods".to_owned(),

@@ -54,6 +54,9 @@ pub struct Variable {
 pub struct Destination {
     /// URL, secrets masked.
     pub endpoint: String,
+    /// What the process calls its host, where that is another for the agent: a name that its pod
+    /// resolves, or the pod itself.
+    pub named: Option<String>,
     /// `grpc`, `http/protobuf` or `http/json`.
     pub protocol: &'static str,
     /// Names of the headers that are sent; their values are secret.
@@ -122,6 +125,7 @@ impl Destination {
     fn of(destination: &service::Destination, from: &'static str) -> Self {
         Self {
             endpoint: masked("", destination.endpoint.clone()),
+            named: destination.named.clone(),
             protocol: match destination.protocol {
                 Protocol::Grpc => "grpc",
                 Protocol::HttpProtobuf => "http/protobuf",
@@ -211,6 +215,7 @@ fn sampler(sampler: service::Sampler) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capture::event::Surroundings;
 
     fn of(environment: &[(&str, &str)]) -> Settings {
         let info = ProcessInfo {
@@ -245,6 +250,29 @@ mod tests {
         assert_eq!(traces.from, "process");
         assert_eq!(settings.resource["team"], "blue");
         assert_eq!(settings.own_ports(), [4318, 4318]);
+    }
+
+    #[test]
+    fn hosts_are_told_as_the_pod_resolves_them() {
+        let info = ProcessInfo {
+            environment: vec![(
+                "OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(),
+                "http://collector:4317".to_owned(),
+            )],
+            surroundings: Surroundings {
+                search_domain: Some("team.svc.cluster.local".to_owned()),
+                ..Surroundings::default()
+            },
+            ..ProcessInfo::default()
+        };
+        let settings = Settings::of(7, &info, None).expect("no option is wrong");
+        let traces = settings.traces.expect("it has an endpoint");
+        let endpoint = "http://collector.team.svc.cluster.local:4317";
+        assert_eq!(
+            (traces.endpoint.as_str(), traces.from),
+            (endpoint, "process")
+        );
+        assert_eq!(traces.named.as_deref(), Some("collector"));
     }
 
     #[test]

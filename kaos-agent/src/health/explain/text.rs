@@ -176,6 +176,9 @@ fn destination(destination: Option<&Destination>) -> String {
         return "nowhere: no endpoint is known".to_owned();
     };
     let mut text = format!("{} {}", destination.protocol, destination.endpoint);
+    if let Some(named) = &destination.named {
+        let _ = write!(text, " ({named} in its pod)");
+    }
     if !destination.headers.is_empty() {
         let _ = write!(text, " with {}", destination.headers.join(", "));
     }
