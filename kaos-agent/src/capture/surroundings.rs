@@ -43,11 +43,12 @@ fn read_within(directory: &Path, path: &str) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Whether a process's network is another than the node's, in which its first process is.
+/// Whether a process's network is another than the node's, in which its first process is. One who may
+/// not look at that (the agent in the chart may) is taken to be in the node's.
 fn has_own_network(directory: &Path) -> bool {
     let network = |process: &Path| fs::metadata(process.join("ns/net")).map(|it| it.ino());
-    let networks = (network(directory), network(Path::new("/proc/1")));
-    matches!(networks, (Ok(own), Ok(nodes)) if own != nodes)
+    let nodes = network(Path::new("/proc/1")).or_else(|_| network(Path::new("/proc/self")));
+    matches!((network(directory), nodes), (Ok(own), Ok(nodes)) if own != nodes)
 }
 
 /// Addresses of a process's network that others may reach it at.

@@ -453,6 +453,8 @@ mod tests {
                 "{endpoint}"
             );
             assert_eq!(warnings, []);
+            let is_loopback = named.is_some_and(|named| named != "collector");
+            assert_eq!(found.is_in_own_pod(), is_loopback, "{endpoint}");
         }
         let (only_ipv6, _) = parsed_within(
             &in_pod(&["fd00::7"]),

@@ -177,6 +177,7 @@ fn resources_say_what_is_seen_from_outside() {
             "OTEL_RESOURCE_ATTRIBUTES",
             "service.namespace=shop,host.name=mine,telemetry.sdk.name=opentelemetry",
         )]),
+        ..ProcessInfo::default()
     };
     machine.push(0, 1, ProcessChange::Described(Box::new(info)));
     let resource = machine.0.service(1).expect("described").resource.clone();

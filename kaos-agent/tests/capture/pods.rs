@@ -7,6 +7,7 @@ use kaos_agent::capture::event::{ContainerInfo, Event, PodInfo, ProcessChange};
 use kaos_agent::capture::live::Live;
 use kaos_agent::capture::news::{NewsSender, channel};
 use kaos_agent::capture::pods::{PodNews, Pods, unified_hierarchy};
+use kaos_agent::capture::processes::describe;
 use kaos_agent::settings::{PodSelection, Selectors};
 
 use crate::support::{Cgroup, Python, Seen, live};
@@ -343,4 +344,28 @@ fn a_container_that_prepares_a_pod_is_seen_where_that_is_wanted() {
     let both = BTreeSet::from([Some("main"), Some("prepare")]);
     assert_eq!(containers(&seen), both);
     drop((main, preparing));
+}
+
+#[test]
+#[ignore = "kernel: needs root"]
+fn a_pod_is_seen_as_its_processes_see_it() {
+    let cgroups = PodCgroups::make(&uid(7));
+    let files = tempfile::tempdir().expect("a directory");
+    let resolver = files.path().join("resolv.conf");
+    std::fs::write(&resolver, "search team.svc.cluster.local cluster.local\n").expect("a file");
+    let python = Python::start_with_network("10.99.0.7/32", &resolver);
+    let outside = describe(python.pid(), None).surroundings;
+    assert_eq!((outside.addresses, outside.search_domain), (None, None));
+    cgroups.container.take(python.pid());
+    let within = describe(python.pid(), None).surroundings;
+    let address = "10.99.0.7".parse().expect("an address");
+    assert_eq!(within.addresses, Some(vec![address]));
+    let domain = within.search_domain.as_deref();
+    assert_eq!(domain, Some("team.svc.cluster.local"));
+
+    let in_nodes_network = Python::start();
+    cgroups.container.take(in_nodes_network.pid());
+    let within = describe(in_nodes_network.pid(), None).surroundings;
+    assert_eq!(within.addresses, None);
+    drop((python, in_nodes_network));
 }

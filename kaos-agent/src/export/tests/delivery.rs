@@ -12,7 +12,7 @@ use crate::export::request::{ServiceSpan, of_spans};
 use crate::export::routes::MAX_DESTINATIONS;
 use crate::export::testing::collector::{Certificates, Collector, Message};
 use crate::export::testing::{named_service, span};
-use crate::identity::service::{Compression, Protocol};
+use crate::identity::service::{Compression, Destination, Protocol};
 
 #[tokio::test(start_paused = true)]
 async fn every_protocol_delivers() {
@@ -102,6 +102,21 @@ async fn tls_trusts_the_given_authority_and_no_other() {
             "{protocol:?}"
         );
         assert_eq!(collector.next().await.span_names(), ["1"]);
+
+        // One whose certificate names it as the process does, and not as the agent.
+        let named = Destination {
+            endpoint: destination.endpoint.replace("127.0.0.1", "localhost"),
+            named: Some("127.0.0.1".to_owned()),
+            ..destination.clone()
+        };
+        let mut exporter = otlp();
+        send(&mut exporter, &service("named", named), &["named"]);
+        assert_eq!(
+            exporter.flush_and_stop(ENOUGH).await,
+            exported(1),
+            "{protocol:?}"
+        );
+        assert_eq!(collector.next().await.span_names(), ["named"]);
 
         destination.certificate = written("other.pem", &stranger.authority);
         let mut exporter = otlp();
