@@ -11,6 +11,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Receiver;
 
+use procfs::process::MountInfos;
 use rustc_hash::FxHashMap;
 
 use super::clock::monotonic;
@@ -277,6 +278,10 @@ fn members(directory: &Path) -> Vec<Pid> {
 #[must_use]
 pub fn unified_hierarchy() -> Option<PathBuf> {
     let mounts = procfs::process::Process::myself().ok()?.mountinfo().ok()?;
+    unified_among(mounts)
+}
+
+fn unified_among(mounts: MountInfos) -> Option<PathBuf> {
     let mut mounts: Vec<PathBuf> = mounts
         .into_iter()
         .filter(|mount| mount.fs_type == "cgroup2")
@@ -291,10 +296,35 @@ pub fn unified_hierarchy() -> Option<PathBuf> {
 mod tests {
     use std::sync::mpsc;
 
+    use procfs::FromBufRead as _;
+
     use super::*;
 
     const UID: &str = "01234567-89ab-cdef-0123-456789abcdef";
     const OTHER: &str = "fedcba98-7654-3210-fedc-ba9876543210";
+
+    fn unified(mounts: &str) -> Option<String> {
+        let mounts = MountInfos::from_buf_read(mounts.as_bytes()).expect("mounts");
+        Some(unified_among(mounts)?.to_string_lossy().into_owned())
+    }
+
+    #[test]
+    fn the_unified_hierarchy_is_the_nodes_own() {
+        let pure = "30 24 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw\n";
+        assert_eq!(unified(pure).as_deref(), Some("/sys/fs/cgroup"));
+        let hybrid = "30 24 0:26 / /sys/fs/cgroup ro,nosuid shared:4 - tmpfs tmpfs ro,mode=755\n\
+            31 30 0:27 / /sys/fs/cgroup/systemd rw shared:5 - cgroup cgroup rw,name=systemd\n\
+            32 30 0:28 / /sys/fs/cgroup/unified rw shared:6 - cgroup2 cgroup2 rw\n\
+            33 30 0:29 / /sys/fs/cgroup/memory rw shared:7 - cgroup cgroup rw,memory\n";
+        assert_eq!(unified(hybrid).as_deref(), Some("/sys/fs/cgroup/unified"));
+        // That of a container with a hierarchy of its own, which comes first.
+        let nested = format!(
+            "90 80 0:26 /x /run/containers/1/rootfs/sys/fs/cgroup rw - cgroup2 cgroup rw\n{pure}"
+        );
+        assert_eq!(unified(&nested).as_deref(), Some("/sys/fs/cgroup"));
+        let only_v1 = "31 30 0:27 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n";
+        assert_eq!(unified(only_v1), None);
+    }
 
     #[test]
     fn a_cgroup_is_found_wherever_it_is_and_remembered() {

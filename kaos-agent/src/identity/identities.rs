@@ -467,3 +467,7 @@ fn constant_attributes() -> [(String, String); 3] {
 #[cfg(test)]
 #[path = "identities_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "identities_in_pods_tests.rs"]
+mod in_pods_tests;
