@@ -146,7 +146,7 @@ mod tests {
                     {"name": "OTEL_SERVICE_NAME", "value": "a"},
                     {"name": "AGENT_NAME", "value": "$(OTHER)"},
                     {"name": "API_KEY", "value": "secret"},
-                    {"name": "LOG_LEVEL", "valueFrom": {"fieldRef": {"fieldPath": "x"}}},
+                    {"name": "MODEL_NAME", "valueFrom": {"fieldRef": {"fieldPath": "x"}}},
                 ]}],
                 "initContainers": [
                     {"name": "prepare", "image": "p"},
