@@ -308,7 +308,8 @@ pub struct ProcessInfo {
     pub surroundings: Surroundings,
 }
 
-/// What is around a process: how its pod looks from within. All that can be read only while it runs.
+/// What is around a process: its files, and how its pod looks from within. All that can be read only
+/// while it runs.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Surroundings {
     /// Name of its container, where the kubelet says it.
@@ -318,6 +319,17 @@ pub struct Surroundings {
     pub addresses: Option<Vec<IpAddr>>,
     /// Where it looks first for a host whose name has no dot.
     pub search_domain: Option<String>,
+    /// The files of certificates that its environment names.
+    pub certificates: Vec<CertificateFile>,
+}
+
+/// A file of certificate authorities.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateFile {
+    /// Its path, as the process's environment names it.
+    pub path: String,
+    /// Its certificates, as PEM; or why there are none.
+    pub pem: Result<Bytes, String>,
 }
 
 /// News of a pod of this node.

@@ -30,7 +30,7 @@ pub mod release;
 pub mod ring;
 pub mod running;
 pub mod selection;
-mod surroundings;
+pub mod surroundings;
 pub mod syscalls;
 pub mod tls;
 pub mod uprobes;

@@ -5,7 +5,7 @@ use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use super::event::{Pid, ProcessInfo};
+use super::event::{Pid, ProcessInfo, Surroundings};
 use super::surroundings;
 use crate::identity::environment::readable;
 
@@ -62,7 +62,7 @@ pub fn describe(pid: Pid, program: Option<&Program>) -> ProcessInfo {
         executable: executable(pid).unwrap_or_default(),
         name: read(&directory.join("comm")).trim_end().to_owned(),
         command: reduce(&read(&directory.join("cmdline"))),
-        surroundings: surroundings::of(&directory, &cgroup),
+        surroundings: Surroundings::default(),
         cgroup,
         environment: match program {
             Some(program) if program.is_whole => program.environment.clone(),
@@ -80,6 +80,7 @@ pub fn describe(pid: Pid, program: Option<&Program>) -> ProcessInfo {
             info.environment.clone_from(&program.environment);
         }
     }
+    info.surroundings = surroundings::of(&directory, &info.cgroup, &info.environment);
     info
 }
 

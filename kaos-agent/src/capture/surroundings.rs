@@ -1,5 +1,5 @@
-//! What is read around a process in a pod, from the process itself: it is known with the process,
-//! long before the API server tells it.
+//! What is read around a process, from the process itself: its pod is known with it, long before the
+//! API server tells of it, and its files may be gone with it.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,29 +8,77 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use bytes::Bytes;
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 
-use super::event::Surroundings;
+use super::event::{CertificateFile, Surroundings};
 use super::processes::{MOST_FILE_BYTES, read};
 use crate::identity::container::pod_uid;
 
-/// What is around the process of this `/proc` directory, which is in this cgroup. Nothing outside of
-/// pods.
-pub(super) fn of(directory: &Path, cgroup: &str) -> Surroundings {
+/// The largest file of certificates that is read: four times that of all public authorities with what
+/// is written between them.
+const MOST_CERTIFICATES_BYTES: u64 = 1 << 20;
+
+/// What is around the process of this `/proc` directory, with this cgroup and environment.
+pub(super) fn of(directory: &Path, cgroup: &str, environment: &[(String, String)]) -> Surroundings {
+    let certificates = certificates(directory, environment);
     let Some(pod) = pod_uid(cgroup) else {
-        return Surroundings::default();
+        return Surroundings {
+            certificates,
+            ..Surroundings::default()
+        };
     };
-    let resolver = read_within(directory, "etc/resolv.conf").unwrap_or_default();
+    let resolver = read_within(directory, "etc/resolv.conf", MOST_FILE_BYTES).unwrap_or_default();
     Surroundings {
+        certificates,
         container: container_name(&read(&directory.join("mountinfo")), &pod),
         addresses: has_own_network(directory).then(|| own_addresses(directory)),
         search_domain: search_domain(&resolver),
     }
 }
 
+/// The files of certificates that an environment names, of the process of this `/proc` directory.
+#[must_use]
+pub fn certificates(directory: &Path, environment: &[(String, String)]) -> Vec<CertificateFile> {
+    let paths: BTreeSet<_> = environment
+        .iter()
+        .filter(|(name, _)| name.ends_with("_CERTIFICATE"))
+        .map(|(_, path)| path.trim())
+        .filter(|path| !path.is_empty())
+        .collect();
+    let file = |path: &str| CertificateFile {
+        path: path.to_owned(),
+        pem: match read_within(directory, path, MOST_CERTIFICATES_BYTES + 1) {
+            Ok(text) if text.len() as u64 > MOST_CERTIFICATES_BYTES => {
+                Err("it is larger than 1 MiB".to_owned())
+            }
+            Ok(text) => Ok(only_certificates(&text)),
+            Err(error) => Err(error.to_string()),
+        },
+    };
+    paths.into_iter().map(file).collect()
+}
+
+/// What is a certificate in a PEM file. Private keys that lie beside them are none of our business.
+fn only_certificates(text: &str) -> Bytes {
+    const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+    const END: &str = "-----END CERTIFICATE-----";
+    let mut kept = String::new();
+    let mut rest = text;
+    while let Some(begin) = rest.find(BEGIN)
+        && let Some(length) = rest[begin..].find(END)
+    {
+        let end = begin + length + END.len();
+        kept.push_str(&rest[begin..end]);
+        kept.push('\n');
+        rest = &rest[end..];
+    }
+    kept.into()
+}
+
 /// A file of a process, by the path that it has for the process. Whoever made it may have made it to
 /// harm us: it cannot lead out of the process's root directory, and nothing waits for it.
-fn read_within(directory: &Path, path: &str) -> io::Result<String> {
+fn read_within(directory: &Path, path: &str, most_bytes: u64) -> io::Result<String> {
     let root = fs::File::open(directory.join("root"))?;
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let beneath = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
@@ -39,7 +87,7 @@ fn read_within(directory: &Path, path: &str) -> io::Result<String> {
         return Err(io::Error::other("it is no regular file"));
     }
     let mut bytes = Vec::new();
-    file.take(MOST_FILE_BYTES).read_to_end(&mut bytes)?;
+    file.take(most_bytes).read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
@@ -243,7 +291,7 @@ mod tests {
         for (name, target) in [("up", "../../outside"), ("down", "/inside")] {
             std::os::unix::fs::symlink(target, root.join("etc").join(name)).expect("a link");
         }
-        let read = |path: &str| read_within(directory.path(), path).ok();
+        let read = |path: &str| read_within(directory.path(), path, 100).ok();
         assert_eq!(read("etc/up"), None);
         assert_eq!(read("etc/down").as_deref(), Some("known"));
         assert_eq!(read("/etc/down").as_deref(), Some("known"));
@@ -262,7 +310,36 @@ mod tests {
 
     #[test]
     fn outside_of_pods_nothing_is_read() {
-        let around = of(Path::new("/proc/self"), "/user.slice");
+        let around = of(Path::new("/proc/self"), "/user.slice", &[]);
         assert_eq!(around, Surroundings::default());
+    }
+
+    #[test]
+    fn certificates_are_read_and_nothing_else() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let root = directory.path().join("root");
+        fs::create_dir(&root).expect("a directory");
+        let first = "-----BEGIN CERTIFICATE-----\nQQ==\n-----END CERTIFICATE-----\n";
+        let second = first.replace("QQ", "Qg");
+        let key = "-----BEGIN PRIVATE KEY-----\nHUSH\n-----END PRIVATE KEY-----\n";
+        fs::write(root.join("ca.pem"), format!("# ours\n{first}{key}{second}")).expect("a file");
+        let large = "x".repeat(1 + (1 << 20));
+        fs::write(root.join("large"), large).expect("a file");
+        let environment = [
+            ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/ca.pem"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "/ca.pem"),
+            ("OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE", "/large"),
+            ("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "/absent"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let found = certificates(directory.path(), &environment);
+        let [absent, ca, large] = &found[..] else {
+            panic!("{found:?}");
+        };
+        assert_eq!(ca.path, "/ca.pem");
+        assert_eq!(ca.pem, Ok(format!("{first}{second}").into()));
+        assert_eq!(large.pem, Err("it is larger than 1 MiB".to_owned()));
+        let absent = absent.pem.as_ref().expect_err("it is not there");
+        assert!(absent.contains("No such file"), "{absent}");
     }
 }

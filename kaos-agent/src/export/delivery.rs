@@ -49,7 +49,7 @@ pub(super) struct Delivery {
     destination: Destination,
     attempt_timeout: Duration,
     connections: Arc<Connections>,
-    /// Made when it is first needed. A certificate file that is not there yet is tried again.
+    /// Made when it is first needed.
     client: Option<Client>,
     /// Becomes true when the agent wants to end.
     stopping: watch::Receiver<bool>,

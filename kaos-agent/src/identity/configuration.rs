@@ -65,7 +65,6 @@ impl Configuration {
     pub(super) fn read(
         variables: &mut Variables<'_>,
         fallback: &Self,
-        root: &str,
         around: &Surroundings,
     ) -> Self {
         let own_attributes = resource_attributes(variables);
@@ -83,9 +82,9 @@ impl Configuration {
         Self {
             service_name,
             resource_attributes,
-            traces: destination(variables, SignalKind::Traces, root, around)
+            traces: destination(variables, SignalKind::Traces, around)
                 .or_else(|| fallback.traces.clone()),
-            metrics: destination(variables, SignalKind::Metrics, root, around)
+            metrics: destination(variables, SignalKind::Metrics, around)
                 .or_else(|| fallback.metrics.clone()),
             batching: batching(variables, &fallback.batching),
             metric_reading: metric_reading(variables, &fallback.metric_reading),
@@ -282,7 +281,7 @@ mod tests {
         let mut warnings = Vec::new();
         let mut variables = Variables::new(None, &values, &mut warnings);
         let around = Surroundings::default();
-        let configuration = Configuration::read(&mut variables, fallback, "", &around);
+        let configuration = Configuration::read(&mut variables, fallback, &around);
         (configuration, warnings)
     }
 

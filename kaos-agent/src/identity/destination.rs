@@ -2,13 +2,14 @@
 //!
 //! <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>
 
-use std::net::IpAddr;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::uri::{PathAndQuery, Uri};
 use http::{HeaderName, HeaderValue};
 
-use super::service::{Compression, Destination, GRPC_PORT, Host, Protocol};
+use super::host::Host;
+use super::service::{Compression, Destination, GRPC_PORT, Protocol};
 use super::variables::{Variables, pairs};
 use crate::capture::event::Surroundings;
 
@@ -44,13 +45,11 @@ impl SignalKind {
 
 /// Where these variables send a signal: `None` without an endpoint that can be used.
 ///
-/// A variable of the signal beats the general one. `root` is put before the path of the certificate
-/// file: the root directory of the process, as the agent sees it. `around` is what the host's name is
-/// resolved by.
+/// A variable of the signal beats the general one. `around` is what the host's name is resolved by,
+/// and has the certificates.
 pub(super) fn destination(
     variables: &mut Variables<'_>,
     signal: SignalKind,
-    root: &str,
     around: &Surroundings,
 ) -> Option<Destination> {
     let (endpoint_variable, text, is_general) = endpoint_text(variables, signal)?;
@@ -97,8 +96,17 @@ pub(super) fn destination(
         timeout: specific_or_general(signal, "TIMEOUT", |name| variables.duration(name))
             .unwrap_or(DEFAULT_TIMEOUT),
         compression: compression.flatten(),
-        certificate: certificate.map(|path| format!("{root}{path}")),
+        certificate: certificate.map(|path| pem(path, around)),
     })
+}
+
+/// What is in a file of certificates.
+fn pem(path: &str, around: &Surroundings) -> Result<Bytes, String> {
+    let file = around.certificates.iter().find(|file| file.path == path);
+    file.map_or_else(
+        || Err("its process had ended".to_owned()),
+        |file| file.pem.clone(),
+    )
 }
 
 /// The endpoint as given, the name of its variable, and whether that is the general one.
@@ -154,7 +162,7 @@ fn resolve(
         return Err(NOT_A_URL);
     }
     let host = authority.host();
-    let within = host_within(Host::of(host), around)?;
+    let within = Host::of(host).within(around)?;
     let named = within.is_some().then(|| host.to_owned());
     let authority = match (within, authority.port_u16()) {
         (None, _) => authority.to_string(),
@@ -184,43 +192,6 @@ fn resolve(
         .unwrap_or_default();
     let endpoint = format!("{scheme}://{authority}{path}{query}");
     Ok((endpoint, named, protocol))
-}
-
-/// What the agent has to call a host so that it is the one that a process means; `None` where it is
-/// the same for both. In a pod's own network the loopback is the pod's, and names without a dot are
-/// looked for in its own namespace first.
-fn host_within(host: Host<'_>, around: &Surroundings) -> Result<Option<String>, &'static str> {
-    match host {
-        Host::Name(name) => {
-            let domain = around.search_domain.as_ref();
-            let domain = domain.filter(|_| !name.contains('.'));
-            Ok(domain.map(|domain| format!("{name}.{domain}")))
-        }
-        Host::Address(address) if !(address.is_loopback() || address.is_unspecified()) => Ok(None),
-        Host::Address(_) | Host::Local => match &around.addresses {
-            None => Ok(None),
-            Some(addresses) => match own_address(addresses) {
-                Some(IpAddr::V6(address)) => Ok(Some(format!("[{address}]"))),
-                Some(address) => Ok(Some(address.to_string())),
-                None => Err(
-                    "it names the pod itself, which has several addresses or none; \
-                     name the collector by a Service",
-                ),
-            },
-        },
-    }
-}
-
-/// The address of a pod: the only one of its kind, IPv4 first.
-fn own_address(addresses: &[IpAddr]) -> Option<IpAddr> {
-    let of_kind = |is_ipv4: bool| {
-        let mut of_kind = addresses.iter().filter(|it| it.is_ipv4() == is_ipv4);
-        (of_kind.next(), of_kind.next())
-    };
-    match (of_kind(true), of_kind(false)) {
-        ((Some(only), None), _) | ((None, _), (Some(only), None)) => Some(*only),
-        _ => None,
-    }
 }
 
 /// The headers that can be sent; of a name that comes twice the later one.
@@ -258,6 +229,7 @@ fn headers(variables: &mut Variables<'_>, variable: &str, list: &str) -> Vec<(St
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capture::event::CertificateFile;
     use crate::identity::variables::Warning;
 
     fn parsed(values: &[(&str, &str)]) -> (Option<Destination>, Vec<Warning>) {
@@ -275,7 +247,7 @@ mod tests {
         values.sort();
         let mut warnings = Vec::new();
         let mut variables = Variables::new(None, &values, &mut warnings);
-        let destination = destination(&mut variables, SignalKind::Traces, "", around);
+        let destination = destination(&mut variables, SignalKind::Traces, around);
         (destination, warnings)
     }
 
@@ -398,18 +370,13 @@ mod tests {
         }
     }
 
-    fn in_pod(addresses: &[&str]) -> Surroundings {
-        let addresses = addresses.iter().map(|it| it.parse().expect("an address"));
-        Surroundings {
-            addresses: Some(addresses.collect()),
-            search_domain: Some("team.svc.cluster.local".to_owned()),
-            ..Surroundings::default()
-        }
-    }
-
     #[test]
     fn hosts_are_those_that_a_pod_means() {
-        let pod = in_pod(&["10.244.0.7", "fd00::7"]);
+        let pod = Surroundings {
+            addresses: Some(vec!["10.244.0.7".parse().expect("an address")]),
+            search_domain: Some("team.svc.cluster.local".to_owned()),
+            ..Surroundings::default()
+        };
         for (endpoint, resolved, named) in [
             (
                 "http://collector:4317",
@@ -422,28 +389,15 @@ mod tests {
                 Some("collector"),
             ),
             (
-                "http://localhost:4317",
-                "http://10.244.0.7:4317",
-                Some("localhost"),
-            ),
-            (
-                "http://127.0.0.1:4318",
+                "http://[::1]:4318",
                 "http://10.244.0.7:4318/v1/traces",
-                Some("127.0.0.1"),
-            ),
-            ("http://[::1]:4317", "http://10.244.0.7:4317", Some("[::1]")),
-            (
-                "http://0.0.0.0:4317",
-                "http://10.244.0.7:4317",
-                Some("0.0.0.0"),
+                Some("[::1]"),
             ),
             (
                 "http://collector.other:4317",
                 "http://collector.other:4317",
                 None,
             ),
-            ("http://collector.:4317", "http://collector.:4317", None),
-            ("http://10.96.0.9:4317", "http://10.96.0.9:4317", None),
         ] {
             let (found, warnings) = parsed_within(&pod, &[("ENDPOINT", endpoint)]);
             let found = found.expect("a destination");
@@ -453,36 +407,15 @@ mod tests {
                 "{endpoint}"
             );
             assert_eq!(warnings, []);
-            let is_loopback = named.is_some_and(|named| named != "collector");
-            assert_eq!(found.is_in_own_pod(), is_loopback, "{endpoint}");
         }
-        let (only_ipv6, _) = parsed_within(
-            &in_pod(&["fd00::7"]),
-            &[("ENDPOINT", "http://localhost:4317")],
-        );
-        assert_eq!(only_ipv6.expect("one").endpoint, "http://[fd00::7]:4317");
-    }
-
-    #[test]
-    fn in_the_nodes_network_the_loopback_is_the_nodes() {
-        let pod = Surroundings {
-            addresses: None,
-            ..in_pod(&[])
+        let nowhere = Surroundings {
+            addresses: Some(Vec::new()),
+            ..pod
         };
-        let (found, _) = parsed_within(&pod, &[("ENDPOINT", "http://localhost:4317")]);
-        let found = found.expect("a destination");
-        assert_eq!(found.endpoint, "http://localhost:4317");
-        assert_eq!(found.named, None);
-    }
-
-    #[test]
-    fn a_loopback_that_may_be_any_of_several_addresses_is_warned_about() {
-        for addresses in [&[] as &[_], &["10.244.0.7", "192.168.7.7"]] {
-            let pod = in_pod(addresses);
-            let (found, warnings) = parsed_within(&pod, &[("ENDPOINT", "http://localhost:4317")]);
-            assert_eq!((found, warnings.len()), (None, 1));
-            assert!(warnings[0].to_string().contains("by a Service"));
-        }
+        let values = [("ENDPOINT", "http://localhost:4317")];
+        let (found, warnings) = parsed_within(&nowhere, &values);
+        assert_eq!((found, warnings.len()), (None, 1));
+        assert!(warnings[0].to_string().contains("by a Service"));
     }
 
     #[test]
@@ -532,7 +465,9 @@ mod tests {
         ]);
         assert_eq!(full.timeout, Duration::from_millis(2500));
         assert_eq!(full.compression, Some(Compression::Gzip));
-        assert_eq!(full.certificate.as_deref(), Some("/etc/ca.pem"));
+        // Nobody has read it.
+        let unread = Some(Err("its process had ended".to_owned()));
+        assert_eq!(full.certificate, unread);
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         assert_eq!(
             full.headers,
@@ -551,6 +486,29 @@ mod tests {
         assert_eq!(specific.timeout, Duration::from_millis(100));
         assert_eq!(specific.compression, None);
         assert_eq!(specific.headers, [pair("b", "specific")]);
+    }
+
+    #[test]
+    fn certificates_are_what_was_in_their_files() {
+        let file = |path: &str, pem| CertificateFile {
+            path: path.to_owned(),
+            pem,
+        };
+        let around = Surroundings {
+            certificates: vec![
+                file("/a.pem", Ok(Bytes::from_static(b"A"))),
+                file("/b.pem", Err("gone".to_owned())),
+            ],
+            ..Surroundings::default()
+        };
+        let certificate = |path: &str| {
+            let values = [("ENDPOINT", "https://c:4317"), ("CERTIFICATE", path)];
+            let (destination, _) = parsed_within(&around, &values);
+            destination.expect("a destination").certificate
+        };
+        assert_eq!(certificate("/a.pem"), Some(Ok(Bytes::from_static(b"A"))));
+        assert_eq!(certificate("/b.pem"), Some(Err("gone".to_owned())));
+        assert_eq!(certificate(""), None);
     }
 
     #[test]

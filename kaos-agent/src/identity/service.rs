@@ -1,13 +1,15 @@
 //! A traced service: its resource, its destination, and what it wants to be told.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use bytes::Bytes;
 use opentelemetry_sdk::metrics::Temporality;
 use regex::Regex;
 
 use super::agent::AgentSettings;
+use super::host::Host;
 
 /// A traced service. Processes that agree in everything here share one.
 #[derive(Debug, Clone, Default)]
@@ -186,8 +188,9 @@ pub struct Destination {
     pub timeout: Duration,
     /// Compression of requests.
     pub compression: Option<Compression>,
-    /// Path of a PEM file with the certificate authorities to trust, as the agent can open it.
-    pub certificate: Option<String>,
+    /// The certificate authorities to trust, as PEM, where those of the machine are not; or why they
+    /// could not be read.
+    pub certificate: Option<Result<Bytes, String>>,
 }
 
 impl Destination {
@@ -220,28 +223,8 @@ impl Destination {
     /// Whether it is in the pod of the process, which calls it by a name of its own.
     #[must_use]
     pub fn is_in_own_pod(&self) -> bool {
-        let named = self.named.as_deref();
-        named.is_some_and(|host| !matches!(Host::of(host), Host::Name(_)))
-    }
-}
-
-/// The host of a URL.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Host<'a> {
-    Address(IpAddr),
-    /// `localhost`, which is an address of the loopback.
-    Local,
-    Name(&'a str),
-}
-
-impl<'a> Host<'a> {
-    pub(super) fn of(text: &'a str) -> Self {
-        let text = text.trim_start_matches('[').trim_end_matches(']');
-        match text.parse::<IpAddr>() {
-            Ok(address) => Self::Address(address.to_canonical()),
-            Err(_) if text.eq_ignore_ascii_case("localhost") => Self::Local,
-            Err(_) => Self::Name(text),
-        }
+        let named = self.named.as_deref().map(Host::of);
+        named.is_some_and(Host::is_loopback)
     }
 }
 
@@ -303,8 +286,8 @@ mod tests {
         exports_named(endpoint, None, remote)
     }
 
-    fn exports_named(endpoint: &str, named: Option<&str>, remote: &str) -> bool {
-        let destination = Destination {
+    fn destination(endpoint: &str, named: Option<&str>) -> Destination {
+        Destination {
             endpoint: endpoint.to_owned(),
             named: named.map(str::to_owned),
             protocol: Protocol::Grpc,
@@ -312,9 +295,12 @@ mod tests {
             timeout: Duration::default(),
             compression: None,
             certificate: None,
-        };
+        }
+    }
+
+    fn exports_named(endpoint: &str, named: Option<&str>, remote: &str) -> bool {
         let service = Service {
-            traces: Some(destination),
+            traces: Some(destination(endpoint, named)),
             ..Service::default()
         };
         service.exports_over_grpc_to(remote.parse().expect("an address"))
@@ -336,5 +322,15 @@ mod tests {
         // In a pod it is the process's own name of it that counts.
         let own = |remote| exports_named("http://10.244.0.7:9000", Some("localhost"), remote);
         assert!(own("127.0.0.1:9000") && !own("10.244.0.7:9000"));
+    }
+
+    #[test]
+    fn a_collector_beside_the_process_is_known_by_what_that_calls_it() {
+        let is_in_own_pod = |named: Option<&str>| {
+            let destination = destination("http://10.244.0.7:9000", named);
+            destination.is_in_own_pod()
+        };
+        assert!(is_in_own_pod(Some("localhost")) && is_in_own_pod(Some("[::1]")));
+        assert!(!is_in_own_pod(Some("collector")) && !is_in_own_pod(None));
     }
 }

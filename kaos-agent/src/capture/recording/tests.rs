@@ -10,9 +10,9 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::capture::event::{
-    ConnectionChange, ConnectionEvent, ContextChange, ContextEvent, Data, Direction, Endpoints,
-    Event, Label, PeerEvent, PeerInfo, ProcessChange, ProcessEvent, ProcessInfo, SocketId,
-    Surroundings,
+    CertificateFile, ConnectionChange, ConnectionEvent, ContextChange, ContextEvent, Data,
+    Direction, Endpoints, Event, Label, PeerEvent, PeerInfo, ProcessChange, ProcessEvent,
+    ProcessInfo, SocketId, Surroundings,
 };
 use crate::settings::RecordedContents;
 use crate::time::WallOffset;
@@ -161,6 +161,10 @@ fn what_is_around_a_process_is_kept() {
         container: Some("agent".to_owned()),
         addresses: Some(vec!["10.244.0.7".parse().unwrap()]),
         search_domain: Some("team.svc.cluster.local".to_owned()),
+        certificates: vec![CertificateFile {
+            path: "/ca.pem".to_owned(),
+            pem: Ok(Bytes::from_static(b"-----BEGIN")),
+        }],
     };
     let info = ProcessInfo {
         cgroup: "/kubepods".to_owned(),

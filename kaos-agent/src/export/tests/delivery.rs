@@ -79,17 +79,12 @@ async fn tls_trusts_the_given_authority_and_no_other() {
     run_fast_clock();
     let certificates = Certificates::new();
     let stranger = Certificates::new();
-    let directory = tempfile::tempdir().unwrap();
-    let written = |name: &str, pem: &str| {
-        let path = directory.path().join(name);
-        std::fs::write(&path, pem).unwrap();
-        Some(path.to_str().unwrap().to_owned())
-    };
+    let read = |pem: &str| Some(Ok(pem.to_owned().into()));
     for protocol in PROTOCOLS {
         let any_port = "127.0.0.1:0".parse().unwrap();
         let mut collector = Collector::start_at(any_port, protocol, Some(&certificates)).await;
         let mut destination = collector.destination();
-        destination.certificate = written("ca.pem", &certificates.authority);
+        destination.certificate = read(&certificates.authority);
         let mut exporter = otlp();
         send(
             &mut exporter,
@@ -118,7 +113,7 @@ async fn tls_trusts_the_given_authority_and_no_other() {
         );
         assert_eq!(collector.next().await.span_names(), ["named"]);
 
-        destination.certificate = written("other.pem", &stranger.authority);
+        destination.certificate = read(&stranger.authority);
         let mut exporter = otlp();
         send(
             &mut exporter,
@@ -129,11 +124,20 @@ async fn tls_trusts_the_given_authority_and_no_other() {
         assert_eq!(counters.spans_dropped_at_exit, 1, "{protocol:?}");
         assert!(counters.retries > 0, "{protocol:?}");
 
-        destination.certificate = Some("/does/not/exist.pem".to_owned());
-        let mut exporter = otlp();
-        send(&mut exporter, &service("cannot", destination), &["3"]);
-        let counters = exporter.flush_and_stop(ENOUGH).await;
-        assert_eq!(counters.spans_dropped_refused, 1, "{protocol:?}");
+        for unusable in [
+            Some(Err("it is not there".to_owned())),
+            read("no certificate"),
+        ] {
+            destination.certificate = unusable;
+            let mut exporter = otlp();
+            send(
+                &mut exporter,
+                &service("cannot", destination.clone()),
+                &["3"],
+            );
+            let counters = exporter.flush_and_stop(ENOUGH).await;
+            assert_eq!(counters.spans_dropped_refused, 1, "{protocol:?}");
+        }
         assert!(collector.arrived().is_none());
     }
 }

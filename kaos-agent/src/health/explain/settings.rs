@@ -8,7 +8,6 @@ use super::traced::RunningAgent;
 use crate::capture::event::{Pid, ProcessChange, ProcessEvent, ProcessInfo};
 use crate::capture::processes;
 use crate::capture::redact::redact_variable;
-use crate::identity::environment;
 use crate::identity::identities::{AgentDefaults, Identities};
 use crate::identity::service::{self, Protocol, Service};
 use crate::settings::{BesideSdkSettings, HttpSpans, Output, OutputSettings};
@@ -144,13 +143,15 @@ impl Destination {
 /// The defaults that an agent hands to processes, or those that `run` without options would have
 /// here.
 fn defaults(agent: Option<&RunningAgent>) -> anyhow::Result<AgentDefaults> {
-    let (output, environment) = match agent {
-        Some(agent) => (
-            agent.output.clone(),
-            processes::describe(agent.pid, None).environment,
-        ),
-        None => (None, environment::readable(environment::own_variables())),
+    let (output, process) = match agent {
+        Some(agent) => (agent.output.clone(), agent.pid),
+        None => (None, std::process::id()),
     };
+    let ProcessInfo {
+        environment,
+        surroundings,
+        ..
+    } = processes::describe(process, None);
     let output = output.unwrap_or(OutputSettings {
         output: Output::Otlp,
         http_spans: HttpSpans::All,
@@ -163,6 +164,7 @@ fn defaults(agent: Option<&RunningAgent>) -> anyhow::Result<AgentDefaults> {
     Ok(AgentDefaults::new(
         &output,
         &environment,
+        &surroundings.certificates,
         host_name,
         &mut Vec::new(),
     )?)
