@@ -104,7 +104,7 @@ pub(super) fn destination(
 fn pem(path: &str, around: &Surroundings) -> Result<Bytes, String> {
     let file = around.certificates.iter().find(|file| file.path == path);
     file.map_or_else(
-        || Err("its process had ended".to_owned()),
+        || Err("the process that names it could not be read".to_owned()),
         |file| file.pem.clone(),
     )
 }
@@ -466,7 +466,7 @@ mod tests {
         assert_eq!(full.timeout, Duration::from_millis(2500));
         assert_eq!(full.compression, Some(Compression::Gzip));
         // Nobody has read it.
-        let unread = Some(Err("its process had ended".to_owned()));
+        let unread = Some(Err("the process that names it could not be read".to_owned()));
         assert_eq!(full.certificate, unread);
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         assert_eq!(
