@@ -187,3 +187,23 @@ fn destination(destination: Option<&Destination>) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_told_with_what_its_pod_calls_it() {
+        let resolved = Destination {
+            endpoint: "http://10.244.0.7:4317".to_owned(),
+            named: Some("localhost".to_owned()),
+            protocol: "grpc",
+            headers: vec!["authorization".to_owned()],
+            from: "process",
+        };
+        assert_eq!(
+            destination(Some(&resolved)),
+            "grpc http://10.244.0.7:4317 (localhost in its pod) with authorization"
+        );
+    }
+}
