@@ -34,7 +34,7 @@ def visitors(place):
 
 def expected(pods):
     """What is to be told of these pods."""
-    return Counter((pod["metadata"]["uid"], kind, f"/{pod['metadata']['name']}/{number}")
+    return Counter((pod["metadata"]["uid"], "visitor", kind, f"/{pod['metadata']['name']}/{number}")
                    for pod in pods for kind in ("SPAN_KIND_CLIENT", "SPAN_KIND_SERVER") for number in range(REQUESTS))
 
 
@@ -45,7 +45,10 @@ def told(place):
         attributes = span["attributes"]
         return attributes.get("url.path") or urlsplit(attributes.get("url.full", "")).path
 
-    return Counter((span["resource"].get("k8s.pod.uid"), span["kind"], path(span)) for span in spans(place))
+    def place_of(span):
+        return tuple(span["resource"].get(f"k8s.{it}") for it in ("pod.uid", "container.name"))
+
+    return Counter((*place_of(span), span["kind"], path(span)) for span in spans(place))
 
 
 def seconds(pods):

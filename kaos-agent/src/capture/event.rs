@@ -9,6 +9,7 @@ use bytes::Bytes;
 use kaos_ebpf::record::TLS_STREAM;
 use serde::{Deserialize, Serialize};
 
+use super::recording::RecordedChange;
 use crate::time::{Nanos, WallOffset};
 
 /// A process: the kernel's thread-group id in the initial pid namespace.
@@ -273,6 +274,7 @@ pub struct ProcessEvent {
 
 /// What happened to a process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "RecordedChange", into = "RecordedChange")]
 pub enum ProcessChange {
     /// It was forked.
     Forked {
@@ -301,6 +303,33 @@ pub struct ProcessInfo {
     pub cgroup: String,
     /// Variables that the agent may read (`identity::environment` has the list), sorted by name.
     pub environment: Vec<(String, String)>,
+    /// What was read around it.
+    #[serde(skip)]
+    pub surroundings: Surroundings,
+}
+
+/// What is around a process: its files, and how its pod looks from within. All that can be read only
+/// while it runs.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Surroundings {
+    /// Name of its container, where the kubelet says it.
+    pub container: Option<String>,
+    /// Addresses of its pod's own network, in order, but for those that lead nowhere else; `None` in
+    /// the node's network.
+    pub addresses: Option<Vec<IpAddr>>,
+    /// Where it looks first for a host whose name has no dot.
+    pub search_domain: Option<String>,
+    /// The files of certificates that its environment names.
+    pub certificates: Vec<CertificateFile>,
+}
+
+/// A file of certificate authorities.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateFile {
+    /// Its path, as the process's environment names it.
+    pub path: String,
+    /// Its certificates, as PEM; or why there are none.
+    pub pem: Result<Bytes, String>,
 }
 
 /// News of a pod of this node.

@@ -310,7 +310,9 @@ impl FrontEnd for Live {
                     }
                 }
                 Some(Record::Data(data, epoch)) if !self.rejected.contains(&data.pid) => {
-                    self.describe(data.pid, None, data.at, events);
+                    if !self.describe(data.pid, None, data.at, events) {
+                        continue;
+                    }
                     if data.label != Label::Unknown {
                         self.epoch(data.pid, data.at, epoch, events);
                     }
@@ -321,8 +323,11 @@ impl FrontEnd for Live {
                 {
                     // Connections end after their processes, which are not to be described again.
                     let pid = connection.pid;
-                    if self.described.contains(&pid) || processes::executable(pid).is_some() {
-                        self.describe(pid, None, connection.at, events);
+                    let is_known = self.described.contains(&pid);
+                    if (is_known || processes::executable(pid).is_some())
+                        && !self.describe(pid, None, connection.at, events)
+                    {
+                        continue;
                     }
                     if let ConnectionChange::ConnectingIn { label, .. } = connection.change
                         && label != Label::Unknown
@@ -332,8 +337,9 @@ impl FrontEnd for Live {
                     events.push(Event::Connection(connection));
                 }
                 Some(Record::Context(news)) if !self.rejected.contains(&news.pid) => {
-                    self.describe(news.pid, None, news.at, events);
-                    self.context_news(news, events);
+                    if self.describe(news.pid, None, news.at, events) {
+                        self.context_news(news, events);
+                    }
                 }
                 Some(Record::Connected(socket, endpoints)) => {
                     tls::connected(events, socket, endpoints);

@@ -5,7 +5,7 @@
 //! - **Keeps:** which processes are described; the kernel keeps the selection, the connections
 //!   and their positions.
 //! - **Limits:** ring and maps by setting (`kaos_ebpf::settings::defaults`), head and tail of
-//!   messages by setting, 256 KiB of each file of a process.
+//!   messages by setting, 256 KiB of each file of a process, 1 MiB of one with certificates.
 //! - **Loses:** records when the ring is full (`kernel.lost.*`), bytes over the budget or without
 //!   a readable buffer (`kernel.skipped.*`), connections that carry no HTTP/1 (`kernel.muted.*`).
 
@@ -30,6 +30,7 @@ pub mod release;
 pub mod ring;
 pub mod running;
 pub mod selection;
+pub mod surroundings;
 pub mod syscalls;
 mod tables;
 pub mod tls;

@@ -11,10 +11,11 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Receiver;
 
+use procfs::process::MountInfos;
 use rustc_hash::FxHashMap;
 
 use super::clock::monotonic;
-use super::event::{Event, Pid, PodEvent, PodInfo};
+use super::event::{ContainerInfo, Event, Pid, PodEvent, PodInfo, ProcessInfo};
 use super::kernel::Kernel;
 use super::processes;
 use super::records::CgroupNews;
@@ -115,20 +116,40 @@ impl Pods {
         }
     }
 
-    /// A process in this cgroup belongs to a container that is not wanted.
-    #[must_use]
-    pub fn excludes(&self, cgroup: &str) -> bool {
+    /// A process belongs to a container that is not wanted: true where it is, and its container is
+    /// selected no more.
+    pub fn exclude(&mut self, info: &ProcessInfo, kernel: &mut Kernel) -> bool {
+        if !self.excludes(&info.cgroup, info.surroundings.container.as_deref()) {
+            return false;
+        }
+        // Else what it forks would be selected for the cgroup that it is in.
+        if let Some(uid) = pod_uid(&info.cgroup) {
+            let mut directories = self.directories_of(&uid);
+            let id = container_id(&info.cgroup);
+            directories.retain(|directory| {
+                id.is_some() && container_id(&directory.to_string_lossy()) == id
+            });
+            deselect(&directories, kernel);
+        }
+        true
+    }
+
+    /// The container of this cgroup is not wanted. Its name is known with its first process, its id
+    /// by what the API server tells some time after that.
+    fn excludes(&self, cgroup: &str, name: Option<&str>) -> bool {
         if self.init_containers {
             return false;
         }
         let pod = pod_uid(cgroup).and_then(|uid| self.wanted.get(&uid));
-        let (Some(wanted), Some(id)) = (pod, container_id(cgroup)) else {
-            return false;
+        let containers = pod.map_or(&[][..], |wanted| &wanted.pod.containers);
+        let id = container_id(cgroup);
+        let is_it = |container: &ContainerInfo| match name {
+            Some(name) => container.name == name,
+            None => id.is_some() && container.id.as_deref() == id,
         };
-        let containers = &wanted.pod.containers;
         containers
             .iter()
-            .any(|container| container.is_init && container.id.as_deref() == Some(id))
+            .any(|container| container.is_init && is_it(container))
     }
 
     /// Selects the pod's cgroup, then all below it, then all processes in them: what is made
@@ -139,7 +160,7 @@ impl Pods {
             self.refused += u64::from(kernel.select_cgroup(id).is_err());
         }
         let mut directories = self.directories_of(uid);
-        directories.retain(|directory| !self.excludes(&directory.to_string_lossy()));
+        directories.retain(|directory| !self.excludes(&directory.to_string_lossy(), None));
         for id in directories.iter().filter_map(|directory| id_of(directory)) {
             self.refused += u64::from(kernel.select_cgroup(id).is_err());
         }
@@ -162,7 +183,7 @@ impl Pods {
             return;
         }
         let mut directories = self.directories_of(uid);
-        directories.retain(|directory| self.excludes(&directory.to_string_lossy()));
+        directories.retain(|directory| self.excludes(&directory.to_string_lossy(), None));
         deselect(&directories, kernel);
     }
 
@@ -257,6 +278,10 @@ fn members(directory: &Path) -> Vec<Pid> {
 #[must_use]
 pub fn unified_hierarchy() -> Option<PathBuf> {
     let mounts = procfs::process::Process::myself().ok()?.mountinfo().ok()?;
+    unified_among(mounts)
+}
+
+fn unified_among(mounts: MountInfos) -> Option<PathBuf> {
     let mut mounts: Vec<PathBuf> = mounts
         .into_iter()
         .filter(|mount| mount.fs_type == "cgroup2")
@@ -271,10 +296,35 @@ pub fn unified_hierarchy() -> Option<PathBuf> {
 mod tests {
     use std::sync::mpsc;
 
+    use procfs::FromBufRead as _;
+
     use super::*;
 
     const UID: &str = "01234567-89ab-cdef-0123-456789abcdef";
     const OTHER: &str = "fedcba98-7654-3210-fedc-ba9876543210";
+
+    fn unified(mounts: &str) -> Option<String> {
+        let mounts = MountInfos::from_buf_read(mounts.as_bytes()).expect("mounts");
+        Some(unified_among(mounts)?.to_string_lossy().into_owned())
+    }
+
+    #[test]
+    fn the_unified_hierarchy_is_the_nodes_own() {
+        let pure = "30 24 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw\n";
+        assert_eq!(unified(pure).as_deref(), Some("/sys/fs/cgroup"));
+        let hybrid = "30 24 0:26 / /sys/fs/cgroup ro,nosuid shared:4 - tmpfs tmpfs ro,mode=755\n\
+            31 30 0:27 / /sys/fs/cgroup/systemd rw shared:5 - cgroup cgroup rw,name=systemd\n\
+            32 30 0:28 / /sys/fs/cgroup/unified rw shared:6 - cgroup2 cgroup2 rw\n\
+            33 30 0:29 / /sys/fs/cgroup/memory rw shared:7 - cgroup cgroup rw,memory\n";
+        assert_eq!(unified(hybrid).as_deref(), Some("/sys/fs/cgroup/unified"));
+        // That of a container with a hierarchy of its own, which comes first.
+        let nested = format!(
+            "90 80 0:26 /x /run/containers/1/rootfs/sys/fs/cgroup rw - cgroup2 cgroup rw\n{pure}"
+        );
+        assert_eq!(unified(&nested).as_deref(), Some("/sys/fs/cgroup"));
+        let only_v1 = "31 30 0:27 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n";
+        assert_eq!(unified(only_v1), None);
+    }
 
     #[test]
     fn a_cgroup_is_found_wherever_it_is_and_remembered() {

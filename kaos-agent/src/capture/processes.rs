@@ -5,12 +5,13 @@ use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use super::event::{Pid, ProcessInfo};
+use super::event::{Pid, ProcessInfo, Surroundings};
+use super::surroundings;
 use crate::identity::environment::readable;
 
 /// Bytes read of any one file of a process. The kernel bounds `environ` by the stack's limit only;
 /// what KAOS sets stands well within this.
-const MOST_FILE_BYTES: u64 = 256 * 1024;
+pub(super) const MOST_FILE_BYTES: u64 = 256 * 1024;
 
 /// Inode number of the initial pid namespace (`PID_NS_INIT_INO` of `linux/nsfs.h`).
 const INITIAL_PID_NAMESPACE: u64 = 0xeffffffc;
@@ -56,11 +57,13 @@ impl Program {
 #[must_use]
 pub fn describe(pid: Pid, program: Option<&Program>) -> ProcessInfo {
     let directory = PathBuf::from(format!("/proc/{pid}"));
+    let cgroup = unified_cgroup(&read(&directory.join("cgroup")));
     let mut info = ProcessInfo {
         executable: executable(pid).unwrap_or_default(),
         name: read(&directory.join("comm")).trim_end().to_owned(),
         command: reduce(&read(&directory.join("cmdline"))),
-        cgroup: unified_cgroup(&read(&directory.join("cgroup"))),
+        surroundings: Surroundings::default(),
+        cgroup,
         environment: match program {
             Some(program) if program.is_whole => program.environment.clone(),
             _ => environment(&read(&directory.join("environ"))),
@@ -77,6 +80,7 @@ pub fn describe(pid: Pid, program: Option<&Program>) -> ProcessInfo {
             info.environment.clone_from(&program.environment);
         }
     }
+    info.surroundings = surroundings::of(&directory, &info.cgroup, &info.environment);
     info
 }
 
@@ -118,7 +122,7 @@ pub fn parent(pid: Pid) -> Option<Pid> {
         .ok()
 }
 
-fn read(path: &Path) -> String {
+pub(super) fn read(path: &Path) -> String {
     let mut bytes = Vec::new();
     if let Ok(file) = fs::File::open(path) {
         // A process may end while it is read: what came before that stands.

@@ -1,19 +1,19 @@
 //! Connections to collectors, shared by all who speak to one.
 
-use std::fs;
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::Uri;
 use http_body_util::Full;
-use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::{
+    ConfigBuilderExt as _, FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder,
+};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use thiserror::Error;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
@@ -31,10 +31,12 @@ const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
 /// A connection cannot even be tried.
 #[derive(Debug, Error)]
 pub(super) enum ConnectionError {
-    #[error("the certificate file cannot be read: {0}")]
-    CertificateFile(std::io::Error),
+    #[error("the certificate file could not be read: {0}")]
+    CertificateFile(String),
     #[error("the certificate file holds no usable certificate; it must be PEM")]
     CertificateFormat,
+    #[error("no certificate can name this host")]
+    CertificateName,
     #[error("no certificate authorities are installed; install them or set ..._CERTIFICATE: {0}")]
     NoAuthorities(std::io::Error),
     #[error("TLS: {0}")]
@@ -71,7 +73,9 @@ struct Peer {
     is_grpc: bool,
     /// Scheme, host and port.
     origin: String,
-    certificate: Option<String>,
+    certificate: Option<Result<Bytes, String>>,
+    /// Whom the collector's certificate names, where that is not the host.
+    named: Option<String>,
 }
 
 impl Connections {
@@ -92,6 +96,7 @@ impl Connections {
             is_grpc: destination.protocol == Protocol::Grpc,
             origin: format!("{scheme}://{authority}"),
             certificate: destination.certificate.clone(),
+            named: destination.named.clone(),
         };
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.retain(|(_, connection)| connection.strong_count() > 0);
@@ -118,11 +123,17 @@ fn grpc(peer: &Peer, is_secure: bool) -> Result<Channel, ConnectionError> {
         .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL);
     if is_secure {
         let trust = match &peer.certificate {
-            Some(path) => {
-                let pem = fs::read(path).map_err(ConnectionError::CertificateFile)?;
+            Some(pem) => {
+                let pem = readable(pem)?;
+                // The library takes what holds no certificate for one that trusts nobody.
+                authorities(pem)?;
                 ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem))
             }
             None => ClientTlsConfig::new().with_native_roots(),
+        };
+        let trust = match &peer.named {
+            Some(name) => trust.domain_name(unbracketed(name)),
+            None => trust,
         };
         endpoint = endpoint.tls_config(trust).map_err(ConnectionError::Grpc)?;
     }
@@ -135,10 +146,17 @@ fn http(peer: &Peer, is_secure: bool) -> Result<Connection, ConnectionError> {
     tcp.set_nodelay(true);
     tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
     let connector = HttpsConnectorBuilder::new()
-        .with_tls_config(tls(peer.certificate.as_deref(), is_secure)?)
-        .https_or_http()
-        .enable_http1()
-        .wrap_connector(tcp);
+        .with_tls_config(tls(peer.certificate.as_ref(), is_secure)?)
+        .https_or_http();
+    let connector = match peer.named.as_deref().map(unbracketed) {
+        Some(name) => {
+            let name = ServerName::try_from(name.to_owned())
+                .map_err(|_| ConnectionError::CertificateName)?;
+            connector.with_server_name_resolver(FixedServerNameResolver::new(name))
+        }
+        None => connector,
+    };
+    let connector = connector.enable_http1().wrap_connector(tcp);
     let client = Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_max_idle_per_host(1)
@@ -149,13 +167,21 @@ fn http(peer: &Peer, is_secure: bool) -> Result<Connection, ConnectionError> {
     })
 }
 
-fn tls(certificate: Option<&str>, is_secure: bool) -> Result<ClientConfig, ConnectionError> {
+/// A host without the brackets that an IPv6 address has in a URL.
+fn unbracketed(host: &str) -> &str {
+    host.trim_start_matches('[').trim_end_matches(']')
+}
+
+fn tls(
+    certificate: Option<&Result<Bytes, String>>,
+    is_secure: bool,
+) -> Result<ClientConfig, ConnectionError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(ConnectionError::Tls)?;
     let config = match certificate {
-        Some(path) if is_secure => config.with_root_certificates(authorities(Path::new(path))?),
+        Some(pem) if is_secure => config.with_root_certificates(authorities(readable(pem)?)?),
         None if is_secure => config
             .with_native_roots()
             .map_err(ConnectionError::NoAuthorities)?,
@@ -165,11 +191,15 @@ fn tls(certificate: Option<&str>, is_secure: bool) -> Result<ClientConfig, Conne
     Ok(config.with_no_client_auth())
 }
 
-/// The certificate authorities in a PEM file.
-fn authorities(path: &Path) -> Result<RootCertStore, ConnectionError> {
-    let pem = fs::read(path).map_err(ConnectionError::CertificateFile)?;
+fn readable(pem: &Result<Bytes, String>) -> Result<&Bytes, ConnectionError> {
+    let unread = |why: &String| ConnectionError::CertificateFile(why.clone());
+    pem.as_ref().map_err(unread)
+}
+
+/// The certificate authorities in PEM.
+fn authorities(pem: &[u8]) -> Result<RootCertStore, ConnectionError> {
     let mut store = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(&pem) {
+    for certificate in CertificateDer::pem_slice_iter(pem) {
         let certificate = certificate.map_err(|_| ConnectionError::CertificateFormat)?;
         store
             .add(certificate)

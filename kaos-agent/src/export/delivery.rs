@@ -27,6 +27,13 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// A destination that keeps failing is spoken of this often.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 
+/// What becomes of what cannot be delivered now.
+const WAITS: &str = "telemetry waits and is sent again";
+
+/// The same of a collector in the pod, which listens for the pod alone, or has not begun.
+const WAITS_FOR_POD: &str = "telemetry waits and is sent again; the process calls this host its own: let the collector \
+                             in its pod listen on all addresses (0.0.0.0), not on the loopback alone";
+
 /// Why a request was not delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Undelivered {
@@ -42,7 +49,7 @@ pub(super) struct Delivery {
     destination: Destination,
     attempt_timeout: Duration,
     connections: Arc<Connections>,
-    /// Made when it is first needed. A certificate file that is not there yet is tried again.
+    /// Made when it is first needed.
     client: Option<Client>,
     /// Becomes true when the agent wants to end.
     stopping: watch::Receiver<bool>,
@@ -93,7 +100,11 @@ impl Delivery {
                     return Err(Undelivered::Refused);
                 }
                 Failure::Retryable { after, reason } => {
-                    self.complain(&reason, "telemetry waits and is sent again");
+                    let consequence = match self.destination.is_in_own_pod() {
+                        true => WAITS_FOR_POD,
+                        false => WAITS,
+                    };
+                    self.complain(&reason, consequence);
                     after
                 }
             };

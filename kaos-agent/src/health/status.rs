@@ -97,6 +97,11 @@ impl Status {
             return Readiness::NotReady("the pipeline stands still");
         }
         match self.watches.pods.as_deref() {
+            Some(pods) if !pods.is_synced() && pods.errors() > 0 && !pods.is_connected() => {
+                return Readiness::NotReady(
+                    "the API server does not answer: the pods of this node are not known yet",
+                );
+            }
             Some(pods) if !pods.is_synced() => {
                 return Readiness::NotReady("the pods of this node are not known yet");
             }
@@ -162,6 +167,28 @@ mod tests {
             Status::new(5, watches).readiness(5),
             Readiness::NotReady("the pods of this node are not known yet")
         );
+    }
+
+    #[test]
+    fn without_an_api_server_from_the_start_it_says_so() {
+        let pods: Arc<WatchState> = Arc::default();
+        let watches = Watches {
+            pods: Some(Arc::clone(&pods)),
+            services: None,
+        };
+        let status = Status::new(5, watches);
+        pods.failed();
+        let why = "the API server does not answer: the pods of this node are not known yet";
+        assert_eq!(status.readiness(5), Readiness::NotReady(why));
+        // It answers now, and what it knows is on its way.
+        pods.answered();
+        let why = "the pods of this node are not known yet";
+        assert_eq!(status.readiness(5), Readiness::NotReady(why));
+        pods.listed();
+        assert_eq!(status.readiness(5), Readiness::Ready);
+        pods.failed();
+        let why = "the API server does not answer: going on with the pods that are known";
+        assert_eq!(status.readiness(5), Readiness::Degraded(why));
     }
 
     #[test]

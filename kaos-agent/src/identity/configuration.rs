@@ -8,6 +8,7 @@ use regex::{Regex, RegexBuilder};
 use super::destination::{SignalKind, destination};
 use super::service::{Batching, Destination, ExemplarFilter, MetricReading, Sampler};
 use super::variables::{Variables, pairs};
+use crate::capture::event::Surroundings;
 
 /// Spans that may wait for one destination: thirty times the default; beyond, a setting would only
 /// take memory from all others on the node.
@@ -61,7 +62,11 @@ impl Configuration {
     /// - The settings of an exporter go together with its endpoint: headers are credentials for
     ///   *that* endpoint, so those of one environment are never sent to the endpoint of another.
     /// - The name of a service is its own, and so are [`OWN_ATTRIBUTES`]; others are inherited.
-    pub(super) fn read(variables: &mut Variables<'_>, fallback: &Self, root: &str) -> Self {
+    pub(super) fn read(
+        variables: &mut Variables<'_>,
+        fallback: &Self,
+        around: &Surroundings,
+    ) -> Self {
         let own_attributes = resource_attributes(variables);
         let service_name = variables
             .text("OTEL_SERVICE_NAME")
@@ -77,9 +82,9 @@ impl Configuration {
         Self {
             service_name,
             resource_attributes,
-            traces: destination(variables, SignalKind::Traces, root)
+            traces: destination(variables, SignalKind::Traces, around)
                 .or_else(|| fallback.traces.clone()),
-            metrics: destination(variables, SignalKind::Metrics, root)
+            metrics: destination(variables, SignalKind::Metrics, around)
                 .or_else(|| fallback.metrics.clone()),
             batching: batching(variables, &fallback.batching),
             metric_reading: metric_reading(variables, &fallback.metric_reading),
@@ -275,7 +280,8 @@ mod tests {
         values.sort();
         let mut warnings = Vec::new();
         let mut variables = Variables::new(None, &values, &mut warnings);
-        let configuration = Configuration::read(&mut variables, fallback, "");
+        let around = Surroundings::default();
+        let configuration = Configuration::read(&mut variables, fallback, &around);
         (configuration, warnings)
     }
 

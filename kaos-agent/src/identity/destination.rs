@@ -4,11 +4,14 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::uri::{PathAndQuery, Uri};
 use http::{HeaderName, HeaderValue};
 
+use super::host::Host;
 use super::service::{Compression, Destination, GRPC_PORT, Protocol};
 use super::variables::{Variables, pairs};
+use crate::capture::event::Surroundings;
 
 /// Time limit of a request unless it is set.
 const DEFAULT_TIMEOUT: Duration = Duration::from_millis(10_000);
@@ -42,12 +45,12 @@ impl SignalKind {
 
 /// Where these variables send a signal: `None` without an endpoint that can be used.
 ///
-/// A variable of the signal beats the general one. `root` is put before the path of the certificate
-/// file: the root directory of the process, as the agent sees it.
+/// A variable of the signal beats the general one. `around` is what the host's name is resolved by,
+/// and has the certificates.
 pub(super) fn destination(
     variables: &mut Variables<'_>,
     signal: SignalKind,
-    root: &str,
+    around: &Surroundings,
 ) -> Option<Destination> {
     let (endpoint_variable, text, is_general) = endpoint_text(variables, signal)?;
     let protocol = specific_or_general(signal, "PROTOCOL", |name| {
@@ -59,11 +62,12 @@ pub(super) fn destination(
         variables.word(name, PROTOCOLS)
     });
     let insecure = specific_or_general(signal, "INSECURE", |name| variables.boolean(name));
-    let (endpoint, protocol) = match resolve(
+    let (endpoint, named, protocol) = match resolve(
         text,
         protocol,
         insecure.unwrap_or(false),
         is_general.then(|| signal.path()),
+        around,
     ) {
         Ok(resolved) => resolved,
         Err(problem) => {
@@ -86,13 +90,23 @@ pub(super) fn destination(
     let certificate = specific_or_general(signal, "CERTIFICATE", |name| variables.text(name));
     Some(Destination {
         endpoint,
+        named,
         protocol,
         headers: headers.unwrap_or_default(),
         timeout: specific_or_general(signal, "TIMEOUT", |name| variables.duration(name))
             .unwrap_or(DEFAULT_TIMEOUT),
         compression: compression.flatten(),
-        certificate: certificate.map(|path| format!("{root}{path}")),
+        certificate: certificate.map(|path| pem(path, around)),
     })
+}
+
+/// What is in a file of certificates.
+fn pem(path: &str, around: &Surroundings) -> Result<Bytes, String> {
+    let file = around.certificates.iter().find(|file| file.path == path);
+    file.map_or_else(
+        || Err("the process that names it could not be read".to_owned()),
+        |file| file.pem.clone(),
+    )
 }
 
 /// The endpoint as given, the name of its variable, and whether that is the general one.
@@ -117,14 +131,16 @@ fn specific_or_general<T>(
     read(&signal.variable(what)).or_else(|| read(&format!("OTEL_EXPORTER_OTLP_{what}")))
 }
 
-/// URL to speak to, and how. `appended` is the path that a base endpoint gets with OTLP/HTTP; an
+/// URL to speak to, what its host was called where that is another now, and how to speak.
+/// `appended` is the path that a base endpoint gets with OTLP/HTTP; an
 /// endpoint of the signal itself has none and is used as it is.
 fn resolve(
     text: &str,
     protocol: Option<Protocol>,
     insecure: bool,
     appended: Option<&str>,
-) -> Result<(String, Protocol), &'static str> {
+    around: &Surroundings,
+) -> Result<(String, Option<String>, Protocol), &'static str> {
     const NOT_A_URL: &str = "not a URL such as http://collector:4318";
     // Without a scheme only gRPC makes sense, where INSECURE decides; a scheme beats it.
     let has_scheme = text.contains("://");
@@ -145,6 +161,14 @@ fn resolve(
     if has_bad_port || authority.host().is_empty() {
         return Err(NOT_A_URL);
     }
+    let host = authority.host();
+    let within = Host::of(host).within(around)?;
+    let named = within.is_some().then(|| host.to_owned());
+    let authority = match (within, authority.port_u16()) {
+        (None, _) => authority.to_string(),
+        (Some(host), None) => host,
+        (Some(host), Some(port)) => format!("{host}:{port}"),
+    };
     // KAOS sets gRPC endpoints and no protocol; elsewhere too, 4317 is gRPC's port.
     let by_port = match url.port_u16() {
         Some(GRPC_PORT) => Protocol::Grpc,
@@ -152,7 +176,7 @@ fn resolve(
     };
     let protocol = protocol.unwrap_or(by_port);
     if protocol == Protocol::Grpc {
-        return Ok((format!("{scheme}://{authority}"), protocol));
+        return Ok((format!("{scheme}://{authority}"), named, protocol));
     }
     if !has_scheme {
         return Err(NOT_A_URL);
@@ -166,7 +190,8 @@ fn resolve(
         .and_then(PathAndQuery::query)
         .map(|query| format!("?{query}"))
         .unwrap_or_default();
-    Ok((format!("{scheme}://{authority}{path}{query}"), protocol))
+    let endpoint = format!("{scheme}://{authority}{path}{query}");
+    Ok((endpoint, named, protocol))
 }
 
 /// The headers that can be sent; of a name that comes twice the later one.
@@ -204,9 +229,17 @@ fn headers(variables: &mut Variables<'_>, variable: &str, list: &str) -> Vec<(St
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capture::event::CertificateFile;
     use crate::identity::variables::Warning;
 
     fn parsed(values: &[(&str, &str)]) -> (Option<Destination>, Vec<Warning>) {
+        parsed_within(&Surroundings::default(), values)
+    }
+
+    fn parsed_within(
+        around: &Surroundings,
+        values: &[(&str, &str)],
+    ) -> (Option<Destination>, Vec<Warning>) {
         let mut values: Vec<_> = values
             .iter()
             .map(|(name, value)| (format!("OTEL_EXPORTER_OTLP_{name}"), (*value).to_owned()))
@@ -214,7 +247,7 @@ mod tests {
         values.sort();
         let mut warnings = Vec::new();
         let mut variables = Variables::new(None, &values, &mut warnings);
-        let destination = destination(&mut variables, SignalKind::Traces, "");
+        let destination = destination(&mut variables, SignalKind::Traces, around);
         (destination, warnings)
     }
 
@@ -338,6 +371,54 @@ mod tests {
     }
 
     #[test]
+    fn hosts_are_those_that_a_pod_means() {
+        let pod = Surroundings {
+            addresses: Some(vec!["10.244.0.7".parse().expect("an address")]),
+            search_domain: Some("team.svc.cluster.local".to_owned()),
+            ..Surroundings::default()
+        };
+        for (endpoint, resolved, named) in [
+            (
+                "http://collector:4317",
+                "http://collector.team.svc.cluster.local:4317",
+                Some("collector"),
+            ),
+            (
+                "https://collector/in?x=1",
+                "https://collector.team.svc.cluster.local/in/v1/traces?x=1",
+                Some("collector"),
+            ),
+            (
+                "http://[::1]:4318",
+                "http://10.244.0.7:4318/v1/traces",
+                Some("[::1]"),
+            ),
+            (
+                "http://collector.other:4317",
+                "http://collector.other:4317",
+                None,
+            ),
+        ] {
+            let (found, warnings) = parsed_within(&pod, &[("ENDPOINT", endpoint)]);
+            let found = found.expect("a destination");
+            assert_eq!(
+                (found.endpoint.as_str(), found.named.as_deref()),
+                (resolved, named),
+                "{endpoint}"
+            );
+            assert_eq!(warnings, []);
+        }
+        let nowhere = Surroundings {
+            addresses: Some(Vec::new()),
+            ..pod
+        };
+        let values = [("ENDPOINT", "http://localhost:4317")];
+        let (found, warnings) = parsed_within(&nowhere, &values);
+        assert_eq!((found, warnings.len()), (None, 1));
+        assert!(warnings[0].to_string().contains("by a Service"));
+    }
+
+    #[test]
     fn no_endpoint_no_destination() {
         assert_eq!(parsed(&[]), (None, vec![]));
         assert_eq!(
@@ -384,7 +465,9 @@ mod tests {
         ]);
         assert_eq!(full.timeout, Duration::from_millis(2500));
         assert_eq!(full.compression, Some(Compression::Gzip));
-        assert_eq!(full.certificate.as_deref(), Some("/etc/ca.pem"));
+        // Nobody has read it.
+        let unread = Some(Err("the process that names it could not be read".to_owned()));
+        assert_eq!(full.certificate, unread);
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         assert_eq!(
             full.headers,
@@ -403,6 +486,29 @@ mod tests {
         assert_eq!(specific.timeout, Duration::from_millis(100));
         assert_eq!(specific.compression, None);
         assert_eq!(specific.headers, [pair("b", "specific")]);
+    }
+
+    #[test]
+    fn certificates_are_what_was_in_their_files() {
+        let file = |path: &str, pem| CertificateFile {
+            path: path.to_owned(),
+            pem,
+        };
+        let around = Surroundings {
+            certificates: vec![
+                file("/a.pem", Ok(Bytes::from_static(b"A"))),
+                file("/b.pem", Err("gone".to_owned())),
+            ],
+            ..Surroundings::default()
+        };
+        let certificate = |path: &str| {
+            let values = [("ENDPOINT", "https://c:4317"), ("CERTIFICATE", path)];
+            let (destination, _) = parsed_within(&around, &values);
+            destination.expect("a destination").certificate
+        };
+        assert_eq!(certificate("/a.pem"), Some(Ok(Bytes::from_static(b"A"))));
+        assert_eq!(certificate("/b.pem"), Some(Err("gone".to_owned())));
+        assert_eq!(certificate(""), None);
     }
 
     #[test]

@@ -3,10 +3,7 @@
 /// Names, each the whole name of a variable. `*` stands for any characters, once.
 const READ: &[&str] = &[
     "AGENTIC_LOOP_MAX_STEPS",
-    "AGENT_LOG_LEVEL",
     "AGENT_NAME",
-    "LOG_LEVEL",
-    "MCP_LOG_LEVEL",
     "MCP_SERVERS",
     "MCP_SERVER_*_URL",
     "MODEL_API_URL",
@@ -42,7 +39,7 @@ const READ: &[&str] = &[
 ];
 
 /// What may stand for `*` in the names of the exporter's variables.
-const SIGNALS: &[&str] = &["", "TRACES_", "METRICS_", "LOGS_"];
+const SIGNALS: &[&str] = &["", "TRACES_", "METRICS_"];
 
 /// May the agent read this variable? All others never leave `/proc/PID/environ`.
 #[must_use]
@@ -91,7 +88,7 @@ mod tests {
             "OTEL_SERVICE_NAME",
             "OTEL_EXPORTER_OTLP_ENDPOINT",
             "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
-            "OTEL_EXPORTER_OTLP_LOGS_INSECURE",
+            "OTEL_EXPORTER_OTLP_METRICS_INSECURE",
             "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
             "MCP_SERVER_CALCULATOR_URL",
             "PEER_AGENT_RESEARCHER_CARD_URL",
@@ -104,6 +101,8 @@ mod tests {
             "PATH",
             "OPENAI_API_KEY",
             "AGENT_NAME_2",
+            "LOG_LEVEL",
+            "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT",
             "otel_service_name",
             "OTEL_EXPORTER_OTLP_SECRET_HEADERS",
             "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY",
@@ -125,13 +124,13 @@ mod tests {
         let given = [
             ("OTEL_SERVICE_NAME", "first"),
             ("HOME", "/root"),
-            ("LOG_LEVEL", "DEBUG"),
+            ("MODEL_NAME", "m"),
             ("OTEL_SERVICE_NAME", "second"),
         ];
         assert_eq!(
             readable(given.map(|(name, value)| (name.to_owned(), value.to_owned()))),
             [
-                ("LOG_LEVEL".to_owned(), "DEBUG".to_owned()),
+                ("MODEL_NAME".to_owned(), "m".to_owned()),
                 ("OTEL_SERVICE_NAME".to_owned(), "first".to_owned()),
             ]
         );

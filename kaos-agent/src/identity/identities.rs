@@ -9,6 +9,7 @@ use rustc_hash::FxHashMap;
 use thiserror::Error;
 
 use super::agent::AgentSettings;
+use super::certificates::Certificates;
 use super::configuration::Configuration;
 use super::container::{container_id, pod_uid};
 use super::naming;
@@ -18,7 +19,8 @@ use super::service::{BesideSdk, Protocol, Service};
 use super::variables::Variables;
 pub use super::variables::Warning;
 use crate::capture::event::{
-    PeerEvent, PeerInfo, Pid, PodEvent, ProcessChange, ProcessEvent, ProcessInfo,
+    CertificateFile, PeerEvent, PeerInfo, Pid, PodEvent, ProcessChange, ProcessEvent, ProcessInfo,
+    Surroundings,
 };
 use crate::counters;
 use crate::settings::{BesideSdkSettings, HttpSpans, OutputSettings};
@@ -70,13 +72,14 @@ pub struct EndpointError {
 impl AgentDefaults {
     /// From the agent's options and its own environment, of which
     /// [`readable`](super::environment::readable) has been kept. The endpoint and protocol of the
-    /// options beat those of the environment. `host_name` becomes `host.name` of every service.
+    /// options beat those of the environment. `certificates` are in the files that it names, and `host_name` becomes `host.name` of every service.
     ///
     /// # Errors
     /// The endpoint of the options is no URL that can be used.
     pub fn new(
         options: &OutputSettings,
         environment: &[(String, String)],
+        certificates: &[CertificateFile],
         host_name: Option<String>,
         warnings: &mut Vec<Warning>,
     ) -> Result<Self, EndpointError> {
@@ -96,11 +99,15 @@ impl AgentDefaults {
             variables.insert("OTEL_EXPORTER_OTLP_PROTOCOL".to_owned(), word.to_owned());
         }
         let variables: Vec<_> = variables.into_iter().collect();
+        let around = Surroundings {
+            certificates: certificates.to_vec(),
+            ..Surroundings::default()
+        };
         let mut found = Vec::new();
         let configuration = Configuration::read(
             &mut Variables::new(None, &variables, &mut found),
             &Configuration::default(),
-            "",
+            &around,
         );
         if options.otlp_endpoint.is_some() && configuration.traces.is_none() {
             let problem = found
@@ -131,6 +138,7 @@ pub struct Identities {
     services: Vec<Weak<Service>>,
     pods: Pods,
     peers: Peers,
+    certificates: Certificates,
     counters: IdentityCounters,
 }
 
@@ -154,6 +162,7 @@ impl Identities {
             services: Vec::new(),
             pods: Pods::default(),
             peers: Peers::default(),
+            certificates: Certificates::default(),
             counters: IdentityCounters::default(),
         }
     }
@@ -190,7 +199,15 @@ impl Identities {
                     && let Some(before) = self.processes.get(&event.pid)
                     && let Some(known) = &before.info
                 {
-                    info.to_mut().cgroup.clone_from(&known.cgroup);
+                    let info = info.to_mut();
+                    info.cgroup.clone_from(&known.cgroup);
+                    info.surroundings.clone_from(&known.surroundings);
+                }
+                if !info.surroundings.certificates.is_empty() {
+                    let files = &mut info.to_mut().surroundings.certificates;
+                    files
+                        .iter_mut()
+                        .for_each(|file| self.certificates.share(file));
                 }
                 let is_in_pod = pod_uid(&info.cgroup).is_some();
                 let kept = is_in_pod.then(|| Arc::new(info.clone().into_owned()));
@@ -259,7 +276,7 @@ impl Identities {
         kept: Option<Arc<ProcessInfo>>,
         warnings: &mut Vec<Warning>,
     ) {
-        let place = self.pods.place_of(&info.cgroup);
+        let place = self.pods.place_of(info);
         let service = self
             .defaults
             .service_of(pid, info, place.as_ref(), warnings);
@@ -316,6 +333,7 @@ impl Identities {
         // A weak reference keeps the memory.
         self.services.retain(|service| service.strong_count() > 0);
         self.peers.tick(now);
+        self.certificates.tick();
     }
 
     fn forget_exited(&mut self, before: Nanos) {
@@ -365,11 +383,6 @@ impl AgentDefaults {
         warnings: &mut Vec<Warning>,
     ) -> Service {
         let container = container_id(&info.cgroup);
-        // A path in a container leads elsewhere for the agent.
-        let root = match container {
-            Some(_) => format!("/proc/{pid}/root"),
-            None => String::new(),
-        };
         // What the pod's specification says stands in for an environment that cannot be read.
         let environment = match (info.environment.is_empty(), place) {
             (true, Some(place)) => place.environment(),
@@ -377,7 +390,8 @@ impl AgentDefaults {
         };
         let mut variables = Variables::new(Some(pid), environment, warnings);
         let agent = AgentSettings::read(&mut variables);
-        let configuration = Configuration::read(&mut variables, &self.configuration, &root);
+        let around = &info.surroundings;
+        let configuration = Configuration::read(&mut variables, &self.configuration, around);
         let name = configuration
             .service_name
             .or_else(|| place?.service_name().map(str::to_owned))
@@ -463,3 +477,7 @@ fn constant_attributes() -> [(String, String); 3] {
 #[cfg(test)]
 #[path = "identities_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "identities_in_pods_tests.rs"]
+mod in_pods_tests;

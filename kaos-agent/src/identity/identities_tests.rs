@@ -23,7 +23,8 @@ fn owned(values: &[(&str, &str)]) -> Vec<(String, String)> {
 
 fn defaults(options: &OutputSettings, environment: &[(&str, &str)]) -> AgentDefaults {
     let mut warnings = Vec::new();
-    AgentDefaults::new(options, &owned(environment), None, &mut warnings).expect("good options")
+    AgentDefaults::new(options, &owned(environment), &[], None, &mut warnings)
+        .expect("good options")
 }
 
 fn described(executable: &str, environment: &[(&str, &str)]) -> ProcessChange {
@@ -177,6 +178,7 @@ fn resources_say_what_is_seen_from_outside() {
             "OTEL_RESOURCE_ATTRIBUTES",
             "service.namespace=shop,host.name=mine,telemetry.sdk.name=opentelemetry",
         )]),
+        ..ProcessInfo::default()
     };
     machine.push(0, 1, ProcessChange::Described(Box::new(info)));
     let resource = machine.0.service(1).expect("described").resource.clone();
@@ -304,34 +306,42 @@ fn a_bad_endpoint_option_is_an_error() {
             otlp_endpoint: Some(bad.to_owned()),
             ..options()
         };
-        let result = AgentDefaults::new(&options, &[], None, &mut Vec::new());
+        let result = AgentDefaults::new(&options, &[], &[], None, &mut Vec::new());
         assert!(result.is_err(), "{bad}");
     }
 }
 
 #[test]
-fn certificates_in_containers_are_opened_through_their_process() {
-    let environment = [
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://c:4317"),
-        ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/etc/ca.pem"),
-    ];
-    let certificate = |cgroup: String| {
-        let mut machine = Machine::new();
-        let info = ProcessInfo {
-            cgroup,
-            environment: owned(&environment),
+fn processes_with_the_same_certificates_share_them_and_their_service() {
+    let described = |pem: &str| {
+        ProcessChange::Described(Box::new(ProcessInfo {
+            environment: owned(&[
+                ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://c:4317"),
+                ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/etc/ca.pem"),
+            ]),
+            surroundings: Surroundings {
+                certificates: vec![CertificateFile {
+                    path: "/etc/ca.pem".to_owned(),
+                    pem: Ok(pem.to_owned().into()),
+                }],
+                ..Surroundings::default()
+            },
             ..ProcessInfo::default()
-        };
-        machine.push(0, 7, ProcessChange::Described(Box::new(info)));
-        let service = machine.0.service(7).expect("described");
-        service.traces.clone().expect("an endpoint").certificate
+        }))
     };
-    assert_eq!(certificate("/".to_owned()).as_deref(), Some("/etc/ca.pem"));
-    let container = format!("/docker/{}", "ab".repeat(32));
-    assert_eq!(
-        certificate(container).as_deref(),
-        Some("/proc/7/root/etc/ca.pem")
-    );
+    let mut machine = Machine::new();
+    for (pid, pem) in [(1, "A"), (2, "A"), (3, "B")] {
+        machine.push(0, pid, described(pem));
+    }
+    let [first, second, third] = [1, 2, 3].map(|pid| machine.0.service(pid).expect("described"));
+    assert!(Arc::ptr_eq(&first, &second));
+    let certificate = |service: &Service| {
+        let traces = service.traces.as_ref().expect("an endpoint");
+        let pem = traces.certificate.clone().expect("one is named");
+        pem.expect("it was read")
+    };
+    assert_eq!(certificate(&first), "A");
+    assert_eq!(certificate(&third), "B");
 }
 
 #[test]

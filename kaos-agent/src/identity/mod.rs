@@ -11,14 +11,17 @@
 //!   [`MAX_SERVICES`](identities::MAX_SERVICES), [`MAX_PODS`](pods::MAX_PODS) and
 //!   [`MAX_PEERS`](peers::MAX_PEERS); a process that has exited is kept for
 //!   [`EXITED_KEPT`](identities::EXITED_KEPT).
+//!   Certificates that processes name are kept once each, 16 MiB together.
 //! - **Loses**: processes beyond those limits, which are then not told, and what is known of pods
 //!   and addresses beyond them (`identity.*_refused`).
 
 pub mod agent;
+mod certificates;
 mod configuration;
 pub mod container;
 mod destination;
 pub mod environment;
+mod host;
 pub mod identities;
 mod naming;
 pub(crate) mod peers;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use super::container::{container_id, pod_uid};
-use crate::capture::event::{ContainerInfo, PodEvent, PodInfo};
+use crate::capture::event::{ContainerInfo, PodEvent, PodInfo, ProcessInfo};
 
 /// Pods that are known at once: several times what a node may run (110 by default, 500 in the
 /// largest clusters).
@@ -58,11 +58,11 @@ impl Pods {
         true
     }
 
-    /// The pod that a cgroup belongs to.
-    pub(super) fn place_of(&self, cgroup: &str) -> Option<Place> {
-        let uid = pod_uid(cgroup)?;
+    /// The pod and the container that a process is in.
+    pub(super) fn place_of(&self, info: &ProcessInfo) -> Option<Place> {
+        let uid = pod_uid(&info.cgroup)?;
         let pod = Arc::clone(self.by_uid.get(&uid)?);
-        let container = container_of(&pod, container_id(cgroup));
+        let container = container_of(&pod, info);
         Some(Place {
             uid,
             pod,
@@ -71,14 +71,17 @@ impl Pods {
     }
 }
 
-/// Which container has this id. The API server tells an id some time after the container began;
-/// until then a pod with a single container leaves no doubt.
-fn container_of(pod: &PodInfo, id: Option<&str>) -> Option<usize> {
-    let by_id = pod
-        .containers
-        .iter()
-        .position(|container| id.is_some() && container.id.as_deref() == id);
-    by_id.or_else(|| (pod.containers.len() == 1).then_some(0))
+/// Which container a process is in: that whose name it shows itself, else that whose id its cgroup
+/// has. The API server tells an id some time after the container began; until then a pod with a
+/// single container leaves no doubt.
+fn container_of(pod: &PodInfo, info: &ProcessInfo) -> Option<usize> {
+    let find = |is_it: &dyn Fn(&ContainerInfo) -> bool| pod.containers.iter().position(is_it);
+    let by_name = info.surroundings.container.as_deref();
+    let by_name = by_name.and_then(|name| find(&|container| container.name == name));
+    let id = container_id(&info.cgroup);
+    by_name
+        .or_else(|| find(&|container| id.is_some() && container.id.as_deref() == id))
+        .or_else(|| (pod.containers.len() == 1).then_some(0))
 }
 
 impl Place {
@@ -188,6 +191,7 @@ fn find<'a>(list: &'a [(String, String)], key: &str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capture::event::Surroundings;
 
     const UID: &str = "1a2b3c4d-0000-4444-8888-0123456789ab";
     const ID: &str = "3f5e0a9c7b1d2e4f60718293a4b5c6d7e8f90123456789abcdef0123456789ab";
@@ -220,14 +224,26 @@ mod tests {
     }
 
     fn place(pod: PodInfo) -> Place {
+        place_of_one_in(pod, None)
+    }
+
+    fn place_of_one_in(pod: PodInfo, container: Option<&str>) -> Place {
         let mut pods = Pods::default();
         assert!(pods.push(&PodEvent {
             at: 0,
             uid: UID.to_owned(),
             pod: Some(Box::new(pod)),
         }));
-        let cgroup = format!("/kubepods/burstable/pod{UID}/{ID}");
-        pods.place_of(&cgroup).expect("it is known")
+        let surroundings = Surroundings {
+            container: container.map(str::to_owned),
+            ..Surroundings::default()
+        };
+        let info = ProcessInfo {
+            cgroup: format!("/kubepods/burstable/pod{UID}/{ID}"),
+            surroundings,
+            ..ProcessInfo::default()
+        };
+        pods.place_of(&info).expect("it is known")
     }
 
     #[test]
@@ -268,10 +284,33 @@ mod tests {
         });
         assert_eq!(place(two.clone()).container(), None);
         two.containers[1].id = Some(ID.to_owned());
-        let name = place(two)
-            .container()
-            .map(|container| container.name.clone());
-        assert_eq!(name.as_deref(), Some("sidecar"));
+        assert_eq!(container_name(&place(two)), Some("sidecar"));
+    }
+
+    #[test]
+    fn one_that_shows_its_name_is_known_before_its_id() {
+        let mut two = pod();
+        two.containers.push(ContainerInfo {
+            name: "sidecar".to_owned(),
+            environment: vec![("OTEL_SERVICE_NAME".to_owned(), "aside".to_owned())],
+            ..ContainerInfo::default()
+        });
+        let sidecar = place_of_one_in(two.clone(), Some("sidecar"));
+        assert_eq!(container_name(&sidecar), Some("sidecar"));
+        let attributes = sidecar.attributes();
+        assert_eq!(
+            attributes["service.instance.id"],
+            "team.agent-a-6d5f-x2v.sidecar"
+        );
+        assert_eq!(sidecar.environment(), two.containers[1].environment);
+        // A name that the pod does not have says nothing, and the id holds.
+        two.containers[0].id = Some(ID.to_owned());
+        let other = place_of_one_in(two, Some("other"));
+        assert_eq!(container_name(&other), Some("agent"));
+    }
+
+    fn container_name(place: &Place) -> Option<&str> {
+        Some(place.container()?.name.as_str())
     }
 
     #[test]
@@ -301,7 +340,11 @@ mod tests {
         pods.push(&event);
         event.pod = None;
         pods.push(&event);
-        assert_eq!(pods.place_of(&format!("/kubepods/pod{UID}")), None);
+        let info = ProcessInfo {
+            cgroup: format!("/kubepods/pod{UID}"),
+            ..ProcessInfo::default()
+        };
+        assert_eq!(pods.place_of(&info), None);
     }
 
     #[test]

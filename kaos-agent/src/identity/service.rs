@@ -1,13 +1,15 @@
 //! A traced service: its resource, its destination, and what it wants to be told.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use bytes::Bytes;
 use opentelemetry_sdk::metrics::Temporality;
 use regex::Regex;
 
 use super::agent::AgentSettings;
+use super::host::Host;
 
 /// A traced service. Processes that agree in everything here share one.
 #[derive(Debug, Clone, Default)]
@@ -175,6 +177,9 @@ impl Service {
 pub struct Destination {
     /// URL: for gRPC the base, for HTTP the full path of the signal.
     pub endpoint: String,
+    /// The host as the process names it, where that leads elsewhere for the agent: whom the process
+    /// itself connects to, and whom a certificate names.
+    pub named: Option<String>,
     /// How it is spoken to.
     pub protocol: Protocol,
     /// Headers to send, in order. Secret: never printed.
@@ -183,8 +188,9 @@ pub struct Destination {
     pub timeout: Duration,
     /// Compression of requests.
     pub compression: Option<Compression>,
-    /// Path of a PEM file with the certificate authorities to trust, as the agent can open it.
-    pub certificate: Option<String>,
+    /// The certificate authorities to trust, as PEM, where those of the machine are not; or why they
+    /// could not be read.
+    pub certificate: Option<Result<Bytes, String>>,
 }
 
 impl Destination {
@@ -199,19 +205,26 @@ impl Destination {
         if port != Some(address.port()) {
             return false;
         }
-        let Some(host) = self.endpoint.parse::<http::Uri>().ok().and_then(|uri| {
-            let host = uri.host()?.trim_start_matches('[').trim_end_matches(']');
-            Some(host.to_owned())
-        }) else {
+        let uri = self.endpoint.parse::<http::Uri>().ok();
+        let Some(host) = self
+            .named
+            .as_deref()
+            .or_else(|| uri.as_ref().and_then(http::Uri::host))
+        else {
             return false;
         };
-        match host.parse::<IpAddr>() {
-            Ok(ip) => ip.to_canonical() == address.ip().to_canonical(),
-            Err(_) if host.eq_ignore_ascii_case("localhost") => {
-                address.ip().to_canonical().is_loopback()
-            }
-            Err(_) => !matches!(address.port(), 80 | 443),
+        match Host::of(host) {
+            Host::Address(ip) => ip == address.ip().to_canonical(),
+            Host::Local => address.ip().to_canonical().is_loopback(),
+            Host::Name(_) => !matches!(address.port(), 80 | 443),
         }
+    }
+
+    /// Whether it is in the pod of the process, which calls it by a name of its own.
+    #[must_use]
+    pub fn is_in_own_pod(&self) -> bool {
+        let named = self.named.as_deref().map(Host::of);
+        named.is_some_and(Host::is_loopback)
     }
 }
 
@@ -270,16 +283,24 @@ mod tests {
     use super::*;
 
     fn exports(endpoint: &str, remote: &str) -> bool {
-        let destination = Destination {
+        exports_named(endpoint, None, remote)
+    }
+
+    fn destination(endpoint: &str, named: Option<&str>) -> Destination {
+        Destination {
             endpoint: endpoint.to_owned(),
+            named: named.map(str::to_owned),
             protocol: Protocol::Grpc,
             headers: Vec::new(),
             timeout: Duration::default(),
             compression: None,
             certificate: None,
-        };
+        }
+    }
+
+    fn exports_named(endpoint: &str, named: Option<&str>, remote: &str) -> bool {
         let service = Service {
-            traces: Some(destination),
+            traces: Some(destination(endpoint, named)),
             ..Service::default()
         };
         service.exports_over_grpc_to(remote.parse().expect("an address"))
@@ -298,5 +319,18 @@ mod tests {
         assert!(!exports("http://localhost:9000", "10.0.0.1:9000"));
         assert!(!exports("https://collector:443", "10.0.0.1:443"));
         assert!(!exports("http://collector", "10.0.0.1:80"));
+        // In a pod it is the process's own name of it that counts.
+        let own = |remote| exports_named("http://10.244.0.7:9000", Some("localhost"), remote);
+        assert!(own("127.0.0.1:9000") && !own("10.244.0.7:9000"));
+    }
+
+    #[test]
+    fn a_collector_beside_the_process_is_known_by_what_that_calls_it() {
+        let is_in_own_pod = |named: Option<&str>| {
+            let destination = destination("http://10.244.0.7:9000", named);
+            destination.is_in_own_pod()
+        };
+        assert!(is_in_own_pod(Some("localhost")) && is_in_own_pod(Some("[::1]")));
+        assert!(!is_in_own_pod(Some("collector")) && !is_in_own_pod(None));
     }
 }

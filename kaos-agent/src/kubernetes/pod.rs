@@ -146,7 +146,7 @@ mod tests {
                     {"name": "OTEL_SERVICE_NAME", "value": "a"},
                     {"name": "AGENT_NAME", "value": "$(OTHER)"},
                     {"name": "API_KEY", "value": "secret"},
-                    {"name": "LOG_LEVEL", "valueFrom": {"fieldRef": {"fieldPath": "x"}}},
+                    {"name": "MODEL_NAME", "valueFrom": {"fieldRef": {"fieldPath": "x"}}},
                 ]}],
                 "initContainers": [
                     {"name": "prepare", "image": "p"},
@@ -184,6 +184,64 @@ mod tests {
             info.containers[0].environment,
             [owned("OTEL_SERVICE_NAME", "a")]
         );
+    }
+
+    #[test]
+    fn containers_that_come_and_come_again_are_told() {
+        let told = |status: serde_json::Value| -> Vec<_> {
+            let pod: Pod = serde_json::from_value(json!({
+                "metadata": {"name": "p", "uid": "u"},
+                "spec": {
+                    "containers": [{"name": "agent", "image": "i"}],
+                    "ephemeralContainers": [{"name": "debug", "image": "busybox:1", "env": [
+                        {"name": "OTEL_SERVICE_NAME", "value": "looking"}]}],
+                },
+                "status": status,
+            }))
+            .expect("a pod");
+            let containers = describe(&pod).containers.into_iter();
+            let told = containers.map(|it| (it.name, it.id, it.restarts, it.is_init));
+            told.collect()
+        };
+        let status = |name: &str, id: &str, restarts: u32| {
+            json!([{"name": name, "containerID": id, "restartCount": restarts, "image": "",
+                    "imageID": "", "ready": true}])
+        };
+        let of = |name: &str, id: &str, restarts| {
+            (name.to_owned(), Some(id.to_owned()), restarts, false)
+        };
+        assert_eq!(
+            told(
+                json!({"containerStatuses": status("agent", "docker://c1", 0),
+                        "ephemeralContainerStatuses": status("debug", "docker://d1", 0)})
+            ),
+            [of("agent", "c1", 0), of("debug", "d1", 0)]
+        );
+        // Restarted, it has another id.
+        assert_eq!(
+            told(
+                json!({"containerStatuses": status("agent", "cri-o://c2", 1),
+                        "ephemeralContainerStatuses": status("debug", "cri-o://d1", 0)})
+            ),
+            [of("agent", "c2", 1), of("debug", "d1", 0)]
+        );
+    }
+
+    #[test]
+    fn an_ephemeral_container_has_image_and_environment() {
+        let pod: Pod = serde_json::from_value(json!({
+            "metadata": {"name": "p", "uid": "u"},
+            "spec": {
+                "containers": [],
+                "ephemeralContainers": [{"name": "debug", "image": "busybox:1", "env": [
+                    {"name": "OTEL_SERVICE_NAME", "value": "looking"}, {"name": "KEY", "value": "x"}]}],
+            },
+        }))
+        .expect("a pod");
+        let containers = describe(&pod).containers;
+        assert_eq!(containers[0].image, "busybox:1");
+        let name = ("OTEL_SERVICE_NAME".to_owned(), "looking".to_owned());
+        assert_eq!(containers[0].environment, [name]);
     }
 
     #[test]

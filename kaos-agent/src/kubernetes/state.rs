@@ -51,7 +51,8 @@ impl WatchState {
         self.connected.swap(false, Ordering::Relaxed) || is_first
     }
 
-    pub(super) fn listed(&self) {
+    /// All objects that there are were told.
+    pub(crate) fn listed(&self) {
         self.synced.store(true, Ordering::Relaxed);
     }
 

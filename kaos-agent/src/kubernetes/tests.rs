@@ -157,7 +157,10 @@ async fn forbidding_once() -> kube::Client {
         let was_asked = was_asked.swap(true, Ordering::SeqCst);
         async move { answer(was_asked, &query.unwrap_or_default()) }
     };
-    let router = Router::new().route("/api/v1/services", get(services));
+    serving(Router::new().route("/api/v1/services", get(services))).await
+}
+
+async fn serving(router: Router) -> kube::Client {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("it is bound");
     tokio::spawn(async move { axum::serve(listener, router).await });
@@ -172,9 +175,7 @@ fn answer(is_allowed: bool, query: &str) -> Response {
         return (StatusCode::FORBIDDEN, status.to_string()).into_response();
     }
     if query.contains("watch=true") {
-        // Open, and silent.
-        let body = futures::stream::pending::<Result<String, std::io::Error>>();
-        return Body::from_stream(body).into_response();
+        return silent();
     }
     assert!(
         query.contains("fieldSelector=spec.clusterIP%21%3DNone"),
@@ -183,6 +184,57 @@ fn answer(is_allowed: bool, query: &str) -> Response {
     let list = json!({"kind": "ServiceList", "apiVersion": "v1",
                       "metadata": {"resourceVersion": "1"}, "items": [service("s", "10.96.0.1")]});
     list.to_string().into_response()
+}
+
+/// A watch that is open, and tells nothing.
+fn silent() -> Response {
+    let body = futures::stream::pending::<Result<String, std::io::Error>>();
+    Body::from_stream(body).into_response()
+}
+
+#[tokio::test]
+async fn only_the_labelled_pods_of_the_node_are_asked_for() {
+    let (asked, questions) = std::sync::mpsc::channel();
+    let pods = move |RawQuery(query): RawQuery| {
+        let query = query.unwrap_or_default();
+        let is_watch = query.contains("watch=true");
+        asked.send(query).expect("the test listens");
+        let list = json!({"kind": "PodList", "apiVersion": "v1",
+                          "metadata": {"resourceVersion": "7"}, "items": [pod("p", 0, "10.244.0.1")]});
+        async move {
+            if is_watch {
+                silent()
+            } else {
+                list.to_string().into_response()
+            }
+        }
+    };
+    let client = serving(Router::new().route("/api/v1/pods", get(pods))).await;
+    let (pods, news) = channel(bell());
+    let (peers, _peer_news) = channel(bell());
+    let node = "node-1".to_owned();
+    tokio::spawn(follow_pods(client, node, pods, peers, Arc::default()));
+    let (told, list, watch) = tokio::task::spawn_blocking(move || {
+        let patience = Duration::from_secs(60);
+        let question = || questions.recv_timeout(patience).expect("it asks");
+        let told = news.recv_timeout(patience).expect("it is told");
+        (told, question(), question())
+    })
+    .await
+    .expect("it ends");
+    assert_eq!(told.uid, "p");
+    for question in [&list, &watch] {
+        let parts: Vec<_> = question.trim_start_matches('&').split('&').collect();
+        for part in [
+            "fieldSelector=spec.nodeName%3Dnode-1",
+            "labelSelector=kaos.tools%2Ftelemetry%3Denabled",
+        ] {
+            assert!(parts.contains(&part), "{question}");
+        }
+    }
+    // Bookmarks, and from where the list ended.
+    assert!(watch.contains("allowWatchBookmarks=true"), "{watch}");
+    assert!(watch.contains("resourceVersion=7"), "{watch}");
 }
 
 #[tokio::test]

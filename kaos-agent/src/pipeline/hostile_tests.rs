@@ -27,7 +27,8 @@ fn signals_of(wire: Wire) -> Vec<Signal> {
         beside_sdk: BesideSdkSettings::default(),
     };
     let mut stages = Stages::new(StageSettings {
-        defaults: AgentDefaults::new(&settings, &[], None, &mut Vec::new()).expect("no endpoint"),
+        defaults: AgentDefaults::new(&settings, &[], &[], None, &mut Vec::new())
+            .expect("no endpoint"),
         max_connections: 16,
         seed: 1,
     });

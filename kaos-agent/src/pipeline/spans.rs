@@ -1,6 +1,7 @@
 //! Events to exported signals.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -11,6 +12,7 @@ use super::memory::Pressure;
 use super::output;
 use super::stages::{StageSettings, Stages};
 use crate::capture::event::{Event, SocketId};
+use crate::capture::surroundings::certificates;
 use crate::export::exporter::{ExportCounters, Exporter, WhenFull};
 use crate::health::counters::Counters;
 use crate::health::heap;
@@ -55,6 +57,7 @@ impl SpanMaker {
         let defaults = AgentDefaults::new(
             settings,
             &own_environment,
+            &certificates(Path::new("/proc/self"), &own_environment),
             crate::identity::host_name(),
             &mut warnings,
         )?;

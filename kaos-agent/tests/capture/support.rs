@@ -34,6 +34,23 @@ impl Python {
         Self::spawn(Command::new("python3").env(name, value))
     }
 
+    /// In a mount namespace of its own, in which `file` lies over `place`.
+    pub fn start_with_mount(file: &Path, place: &Path) -> Self {
+        let mut command = Command::new("unshare");
+        let script = r#"mount --bind "$0" "$1" && shift && exec python3 "$@""#;
+        command.args(["--mount", "sh", "-c", script]);
+        Self::spawn(command.args([file, place]))
+    }
+
+    /// In a network of its own, with this address and what resolves its names.
+    pub fn start_with_network(address: &str, resolver: &Path) -> Self {
+        let script = r#"mount --bind "$0" /etc/resolv.conf && ip link set lo up &&
+                        ip address add "$1" dev lo && shift && exec python3 "$@""#;
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--net", "sh", "-c", script]);
+        Self::spawn(command.arg(resolver).arg(address))
+    }
+
     fn spawn(command: &mut Command) -> Self {
         let program = "import sys, os, socket, struct, threading, errno\n\
                        print('ready', flush=True)\n\

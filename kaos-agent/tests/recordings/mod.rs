@@ -41,7 +41,7 @@ pub fn stages(environment: &[(String, String)]) -> Stages {
         beside_sdk: BesideSdkSettings::default(),
     };
     Stages::new(StageSettings {
-        defaults: AgentDefaults::new(&options, environment, None, &mut Vec::new())
+        defaults: AgentDefaults::new(&options, environment, &[], None, &mut Vec::new())
             .expect("no endpoint is given that could be wrong"),
         max_connections: 1024,
         seed: 1,

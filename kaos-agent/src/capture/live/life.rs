@@ -162,25 +162,41 @@ impl Live {
         }
     }
 
+    /// Follows a process no more that turned out not to be wanted.
+    fn leave_out(&mut self, pid: Pid, at: Nanos, events: &mut Vec<Event>) {
+        self.kernel.reject(pid);
+        self.uprobes.ended(pid);
+        self.pythons.ended(pid);
+        self.rejected.insert(pid);
+        // It is looked at again where it is selected again.
+        self.described.remove(&pid);
+        // What ran in it before its container was known was told: its end will not be.
+        if self.alive.remove(&pid) {
+            events.push(Event::Process(ProcessEvent {
+                at,
+                pid,
+                change: ProcessChange::Exited,
+            }));
+        }
+    }
+
+    /// Tells what a process is, unless that was told; false where it is not wanted.
     pub(super) fn describe(
         &mut self,
         pid: Pid,
         program: Option<&Program>,
         at: Nanos,
         events: &mut Vec<Event>,
-    ) {
+    ) -> bool {
         if self.described.insert(pid) {
             let info = processes::describe(pid, program);
-            if self
+            let is_excluded = self
                 .pods
-                .as_ref()
-                .is_some_and(|pods| pods.excludes(&info.cgroup))
-            {
-                self.kernel.reject(pid);
-                self.uprobes.ended(pid);
-                self.pythons.ended(pid);
-                self.rejected.insert(pid);
-                return;
+                .as_mut()
+                .is_some_and(|pods| pods.exclude(&info, &mut self.kernel));
+            if is_excluded {
+                self.leave_out(pid, at, events);
+                return false;
             }
             self.counters.described_processes += 1;
             self.alive.insert(pid);
@@ -190,5 +206,6 @@ impl Live {
                 change: ProcessChange::Described(Box::new(info)),
             }));
         }
+        true
     }
 }

@@ -20,10 +20,12 @@
 //! Numbers are little-endian. Payload stands apart from the records so that a reader hands out
 //! slices of the decompressed block and copies nothing.
 
+mod change;
 mod format;
 mod reader;
 mod writer;
 
+pub(super) use change::RecordedChange;
 pub use reader::{Reader, RecordingError};
 pub use writer::{RecordingCounters, Writer};
 

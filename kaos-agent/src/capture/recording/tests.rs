@@ -10,8 +10,9 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::capture::event::{
-    ConnectionChange, ConnectionEvent, ContextChange, ContextEvent, Data, Direction, Endpoints,
-    Event, Label, PeerEvent, PeerInfo, ProcessChange, ProcessEvent, ProcessInfo, SocketId,
+    CertificateFile, ConnectionChange, ConnectionEvent, ContextChange, ContextEvent, Data,
+    Direction, Endpoints, Event, Label, PeerEvent, PeerInfo, ProcessChange, ProcessEvent,
+    ProcessInfo, SocketId, Surroundings,
 };
 use crate::settings::RecordedContents;
 use crate::time::WallOffset;
@@ -155,6 +156,33 @@ fn what_is_written_can_be_read() {
 }
 
 #[test]
+fn what_is_around_a_process_is_kept() {
+    let surroundings = Surroundings {
+        container: Some("agent".to_owned()),
+        addresses: Some(vec!["10.244.0.7".parse().unwrap()]),
+        search_domain: Some("team.svc.cluster.local".to_owned()),
+        certificates: vec![CertificateFile {
+            path: "/ca.pem".to_owned(),
+            pem: Ok(Bytes::from_static(b"-----BEGIN")),
+        }],
+    };
+    let info = ProcessInfo {
+        cgroup: "/kubepods".to_owned(),
+        surroundings,
+        ..ProcessInfo::default()
+    };
+    let described = |info: ProcessInfo| {
+        Event::Process(ProcessEvent {
+            at: 2,
+            pid: 7,
+            change: ProcessChange::Described(Box::new(info)),
+        })
+    };
+    let events = vec![described(info), described(ProcessInfo::default())];
+    assert_eq!(read(&recorded(&events)), (events, None));
+}
+
+#[test]
 fn large_payloads_make_several_blocks() {
     let body = "x".repeat(300_000);
     let request = format!("POST / HTTP/1.1\r\nContent-Length: 300000\r\n\r\n{body}");
@@ -233,7 +261,7 @@ fn wrong_files_are_told_apart() {
     other_version.extend_from_slice(&checksum.to_le_bytes());
     assert_eq!(
         error(&other_version),
-        "format version 7 of kaos-agent 9.9.\\n is not this one's, which is 3; replay it with \
+        "format version 7 of kaos-agent 9.9.\\n is not this one's, which is 4; replay it with \
          kaos-agent 9.9.\\n",
     );
 }

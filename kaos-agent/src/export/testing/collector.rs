@@ -223,6 +223,7 @@ impl Collector {
         };
         Destination {
             endpoint: format!("{scheme}://{}{path}", self.address),
+            named: None,
             protocol: self.protocol,
             headers: Vec::new(),
             timeout: Duration::from_secs(10),

@@ -12,7 +12,7 @@ use crate::export::request::{ServiceSpan, of_spans};
 use crate::export::routes::MAX_DESTINATIONS;
 use crate::export::testing::collector::{Certificates, Collector, Message};
 use crate::export::testing::{named_service, span};
-use crate::identity::service::{Compression, Protocol};
+use crate::identity::service::{Compression, Destination, Protocol};
 
 #[tokio::test(start_paused = true)]
 async fn every_protocol_delivers() {
@@ -79,17 +79,12 @@ async fn tls_trusts_the_given_authority_and_no_other() {
     run_fast_clock();
     let certificates = Certificates::new();
     let stranger = Certificates::new();
-    let directory = tempfile::tempdir().unwrap();
-    let written = |name: &str, pem: &str| {
-        let path = directory.path().join(name);
-        std::fs::write(&path, pem).unwrap();
-        Some(path.to_str().unwrap().to_owned())
-    };
+    let read = |pem: &str| Some(Ok(pem.to_owned().into()));
     for protocol in PROTOCOLS {
         let any_port = "127.0.0.1:0".parse().unwrap();
         let mut collector = Collector::start_at(any_port, protocol, Some(&certificates)).await;
         let mut destination = collector.destination();
-        destination.certificate = written("ca.pem", &certificates.authority);
+        destination.certificate = read(&certificates.authority);
         let mut exporter = otlp();
         send(
             &mut exporter,
@@ -103,7 +98,22 @@ async fn tls_trusts_the_given_authority_and_no_other() {
         );
         assert_eq!(collector.next().await.span_names(), ["1"]);
 
-        destination.certificate = written("other.pem", &stranger.authority);
+        // One whose certificate names it as the process does, and not as the agent.
+        let named = Destination {
+            endpoint: destination.endpoint.replace("127.0.0.1", "localhost"),
+            named: Some("127.0.0.1".to_owned()),
+            ..destination.clone()
+        };
+        let mut exporter = otlp();
+        send(&mut exporter, &service("named", named), &["named"]);
+        assert_eq!(
+            exporter.flush_and_stop(ENOUGH).await,
+            exported(1),
+            "{protocol:?}"
+        );
+        assert_eq!(collector.next().await.span_names(), ["named"]);
+
+        destination.certificate = read(&stranger.authority);
         let mut exporter = otlp();
         send(
             &mut exporter,
@@ -114,11 +124,20 @@ async fn tls_trusts_the_given_authority_and_no_other() {
         assert_eq!(counters.spans_dropped_at_exit, 1, "{protocol:?}");
         assert!(counters.retries > 0, "{protocol:?}");
 
-        destination.certificate = Some("/does/not/exist.pem".to_owned());
-        let mut exporter = otlp();
-        send(&mut exporter, &service("cannot", destination), &["3"]);
-        let counters = exporter.flush_and_stop(ENOUGH).await;
-        assert_eq!(counters.spans_dropped_refused, 1, "{protocol:?}");
+        for unusable in [
+            Some(Err("it is not there".to_owned())),
+            read("no certificate"),
+        ] {
+            destination.certificate = unusable;
+            let mut exporter = otlp();
+            send(
+                &mut exporter,
+                &service("cannot", destination.clone()),
+                &["3"],
+            );
+            let counters = exporter.flush_and_stop(ENOUGH).await;
+            assert_eq!(counters.spans_dropped_refused, 1, "{protocol:?}");
+        }
         assert!(collector.arrived().is_none());
     }
 }

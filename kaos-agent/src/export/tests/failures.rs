@@ -284,6 +284,7 @@ async fn a_collector_that_does_not_speak_the_protocol_is_no_danger() {
     for protocol in PROTOCOLS {
         let destination = Destination {
             endpoint: format!("http://{address}"),
+            named: None,
             protocol,
             headers: Vec::new(),
             timeout: Duration::from_secs(10),

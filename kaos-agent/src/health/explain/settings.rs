@@ -8,7 +8,6 @@ use super::traced::RunningAgent;
 use crate::capture::event::{Pid, ProcessChange, ProcessEvent, ProcessInfo};
 use crate::capture::processes;
 use crate::capture::redact::redact_variable;
-use crate::identity::environment;
 use crate::identity::identities::{AgentDefaults, Identities};
 use crate::identity::service::{self, Protocol, Service};
 use crate::settings::{BesideSdkSettings, HttpSpans, Output, OutputSettings};
@@ -54,6 +53,9 @@ pub struct Variable {
 pub struct Destination {
     /// URL, secrets masked.
     pub endpoint: String,
+    /// What the process calls its host, where that is another for the agent: a name that its pod
+    /// resolves, or the pod itself.
+    pub named: Option<String>,
     /// `grpc`, `http/protobuf` or `http/json`.
     pub protocol: &'static str,
     /// Names of the headers that are sent; their values are secret.
@@ -122,6 +124,7 @@ impl Destination {
     fn of(destination: &service::Destination, from: &'static str) -> Self {
         Self {
             endpoint: masked("", destination.endpoint.clone()),
+            named: destination.named.clone(),
             protocol: match destination.protocol {
                 Protocol::Grpc => "grpc",
                 Protocol::HttpProtobuf => "http/protobuf",
@@ -140,13 +143,15 @@ impl Destination {
 /// The defaults that an agent hands to processes, or those that `run` without options would have
 /// here.
 fn defaults(agent: Option<&RunningAgent>) -> anyhow::Result<AgentDefaults> {
-    let (output, environment) = match agent {
-        Some(agent) => (
-            agent.output.clone(),
-            processes::describe(agent.pid, None).environment,
-        ),
-        None => (None, environment::readable(environment::own_variables())),
+    let (output, process) = match agent {
+        Some(agent) => (agent.output.clone(), agent.pid),
+        None => (None, std::process::id()),
     };
+    let ProcessInfo {
+        environment,
+        surroundings,
+        ..
+    } = processes::describe(process, None);
     let output = output.unwrap_or(OutputSettings {
         output: Output::Otlp,
         http_spans: HttpSpans::All,
@@ -159,6 +164,7 @@ fn defaults(agent: Option<&RunningAgent>) -> anyhow::Result<AgentDefaults> {
     Ok(AgentDefaults::new(
         &output,
         &environment,
+        &surroundings.certificates,
         host_name,
         &mut Vec::new(),
     )?)
@@ -211,6 +217,7 @@ fn sampler(sampler: service::Sampler) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capture::event::Surroundings;
 
     fn of(environment: &[(&str, &str)]) -> Settings {
         let info = ProcessInfo {
@@ -245,6 +252,29 @@ mod tests {
         assert_eq!(traces.from, "process");
         assert_eq!(settings.resource["team"], "blue");
         assert_eq!(settings.own_ports(), [4318, 4318]);
+    }
+
+    #[test]
+    fn hosts_are_told_as_the_pod_resolves_them() {
+        let info = ProcessInfo {
+            environment: vec![(
+                "OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(),
+                "http://collector:4317".to_owned(),
+            )],
+            surroundings: Surroundings {
+                search_domain: Some("team.svc.cluster.local".to_owned()),
+                ..Surroundings::default()
+            },
+            ..ProcessInfo::default()
+        };
+        let settings = Settings::of(7, &info, None).expect("no option is wrong");
+        let traces = settings.traces.expect("it has an endpoint");
+        let endpoint = "http://collector.team.svc.cluster.local:4317";
+        assert_eq!(
+            (traces.endpoint.as_str(), traces.from),
+            (endpoint, "process")
+        );
+        assert_eq!(traces.named.as_deref(), Some("collector"));
     }
 
     #[test]

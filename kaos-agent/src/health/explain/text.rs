@@ -176,6 +176,9 @@ fn destination(destination: Option<&Destination>) -> String {
         return "nowhere: no endpoint is known".to_owned();
     };
     let mut text = format!("{} {}", destination.protocol, destination.endpoint);
+    if let Some(named) = &destination.named {
+        let _ = write!(text, " ({named} in its pod)");
+    }
     if !destination.headers.is_empty() {
         let _ = write!(text, " with {}", destination.headers.join(", "));
     }
@@ -183,4 +186,24 @@ fn destination(destination: Option<&Destination>) -> String {
         text += " (the agent's)";
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_told_with_what_its_pod_calls_it() {
+        let resolved = Destination {
+            endpoint: "http://10.244.0.7:4317".to_owned(),
+            named: Some("localhost".to_owned()),
+            protocol: "grpc",
+            headers: vec!["authorization".to_owned()],
+            from: "process",
+        };
+        assert_eq!(
+            destination(Some(&resolved)),
+            "grpc http://10.244.0.7:4317 (localhost in its pod) with authorization"
+        );
+    }
 }
