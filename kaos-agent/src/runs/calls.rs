@@ -130,13 +130,23 @@ impl<Source: CauseSource> Runs<Source> {
             }
         }
         self.asking.remove(id);
-        self.put_unknown(outgoing, out);
+            Cause::After(by) => {
+                self.traces.counters.calls_after_request += 1;
+                self.asking.remove(id);
+                return self.put_without_cause(outgoing, Above::After(by), out);
+            }
+        self.put_without_cause(outgoing, Above::Nothing, out);
     }
 
-    /// Puts a call whose cause is not known below the span that it names, if it names one.
-    fn put_unknown(&mut self, outgoing: Outgoing, out: &mut Vec<FinishedSpan>) {
+    /// Puts a call that hangs under no request below the span that it names, if it names one.
+    fn put_without_cause(
+        &mut self,
+        outgoing: Outgoing,
+        otherwise: Above,
+        out: &mut Vec<FinishedSpan>,
+    ) {
         let forwarded = outgoing.forwarded.clone();
-        let above = forwarded.map_or(Above::Nothing, Above::Carried);
+        let above = forwarded.map_or(otherwise, Above::Carried);
         self.put_call(outgoing, above, out);
     }
 
@@ -228,7 +238,7 @@ impl<Source: CauseSource> Runs<Source> {
             Some(by) => self.put_call(outgoing, Above::Span(by.into()), out),
             None => {
                 self.traces.counters.causes_given_up += 1;
-                self.put_unknown(outgoing, out);
+                self.put_without_cause(outgoing, Above::Nothing, out);
             }
         }
     }
