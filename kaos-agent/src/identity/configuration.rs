@@ -6,7 +6,7 @@ use opentelemetry_sdk::metrics::Temporality;
 use regex::{Regex, RegexBuilder};
 
 use super::destination::{SignalKind, destination};
-use super::service::{Batching, Destination, ExemplarFilter, MetricReading, Sampler};
+use super::service::{Batching, Destination, ExemplarFilter, MetricReading, Sampler, SdkTraces};
 use super::variables::{Variables, pairs};
 
 /// Spans that may wait for one destination: thirty times the default; beyond, a setting would only
@@ -53,6 +53,8 @@ pub(super) struct Configuration {
     pub(super) excluded_urls: Vec<Regex>,
     /// `OTEL_SDK_DISABLED`, of the process alone: the agent's own says nothing of other SDKs.
     pub(super) sdk_disabled: bool,
+    /// `OTEL_TRACES_EXPORTER`, and the protocol of its exporter: of the process alone, too.
+    pub(super) sdk_traces: SdkTraces,
 }
 
 impl Configuration {
@@ -94,6 +96,7 @@ impl Configuration {
             excluded_urls: excluded_urls(variables)
                 .unwrap_or_else(|| fallback.excluded_urls.clone()),
             sdk_disabled: sdk_disabled(variables),
+            sdk_traces: sdk_traces(variables),
         }
     }
 }
@@ -103,6 +106,28 @@ fn sdk_disabled(variables: &mut Variables<'_>) -> bool {
     variables
         .text("OTEL_SDK_DISABLED")
         .is_some_and(|value| value.eq_ignore_ascii_case("true"))
+}
+
+/// What the environment says of the spans of an SDK. One that is set up by the program need not heed
+/// it, but then its environment is wrong for the specification's own exporters, too.
+fn sdk_traces(variables: &mut Variables<'_>) -> SdkTraces {
+    let exporters = variables.text("OTEL_TRACES_EXPORTER").unwrap_or("otlp");
+    if exporters.eq_ignore_ascii_case("none") {
+        return SdkTraces::Nowhere;
+    }
+    let protocol = variables
+        .text("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL")
+        .or_else(|| variables.text("OTEL_EXPORTER_OTLP_PROTOCOL"));
+    let is_http = protocol.is_some_and(|protocol| protocol.starts_with("http/"));
+    // `otlp_proto_grpc` is one of Python's names.
+    let may_be_grpc = |name: &str| match name.trim() {
+        "otlp" => !is_http,
+        name => name == "otlp_proto_grpc",
+    };
+    match exporters.split(',').any(may_be_grpc) {
+        true => SdkTraces::Anyhow,
+        false => SdkTraces::NotOverGrpc,
+    }
 }
 
 /// One bad pair discards all of them, as the specification has it.

@@ -77,7 +77,11 @@ fn children_inherit_until_they_execute() {
 #[test]
 fn one_that_was_gone_before_it_was_looked_at_is_what_its_parent_was() {
     let mut machine = Machine::new();
-    machine.push(1, 10, described("/bin/app", &[("OTEL_SERVICE_NAME", "shop")]));
+    machine.push(
+        1,
+        10,
+        described("/bin/app", &[("OTEL_SERVICE_NAME", "shop")]),
+    );
     machine.push(2, 11, ProcessChange::Forked { parent: 10 });
     machine.push(3, 11, described("", &[]));
     assert_eq!(machine.name(11).as_deref(), Some("shop"));
@@ -243,6 +247,44 @@ fn a_disabled_sdk_does_not_switch_the_agent_off() {
     assert_eq!(all, *disabled);
     let not_quite = service(AgentDefaults::default(), &[("OTEL_SDK_DISABLED", "1")]);
     assert_eq!(not_quite.beside_sdk, BesideSdk::Complement);
+}
+
+#[test]
+fn the_environment_says_where_an_sdk_sends_its_spans() {
+    let of = |variables: &[(&str, &str)]| {
+        let service = service(AgentDefaults::default(), variables);
+        (service.sdk_traces, service.beside_sdk)
+    };
+    const EXPORTER: &str = "OTEL_TRACES_EXPORTER";
+    const PROTOCOL: &str = "OTEL_EXPORTER_OTLP_PROTOCOL";
+    const OF_TRACES: &str = "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL";
+    for (variables, expected) in [
+        (&[][..], SdkTraces::Anyhow),
+        (&[(EXPORTER, "otlp")], SdkTraces::Anyhow),
+        (&[(EXPORTER, "console,otlp")], SdkTraces::Anyhow),
+        (&[(EXPORTER, "console, otlp_proto_grpc")], SdkTraces::Anyhow),
+        (&[(EXPORTER, "console")], SdkTraces::NotOverGrpc),
+        (&[(EXPORTER, "otlp_proto_http")], SdkTraces::NotOverGrpc),
+        (&[(PROTOCOL, "http/protobuf")], SdkTraces::NotOverGrpc),
+        (&[(PROTOCOL, "grpc")], SdkTraces::Anyhow),
+        (
+            &[(PROTOCOL, "grpc"), (OF_TRACES, "http/json")],
+            SdkTraces::NotOverGrpc,
+        ),
+        (
+            &[(PROTOCOL, "http/protobuf"), (OF_TRACES, "grpc")],
+            SdkTraces::Anyhow,
+        ),
+    ] {
+        assert_eq!(
+            of(variables),
+            (expected, BesideSdk::Complement),
+            "{variables:?}"
+        );
+    }
+    // What an SDK does not export is told here.
+    let nowhere = (SdkTraces::Nowhere, BesideSdk::Always);
+    assert_eq!(of(&[(EXPORTER, "none")]), nowhere);
 }
 
 #[test]

@@ -16,6 +16,7 @@ use super::{Begun, CAUSE_WAIT, Runs};
 use crate::capture::event::Pid;
 use crate::exchanges::exchange::{ExchangeId, Request};
 use crate::exchanges::meaning::Operation;
+use crate::identity::service::SdkTraces;
 
 impl<Source: CauseSource> Runs<Source> {
     /// A request was sent, and what it asks for is known.
@@ -44,6 +45,13 @@ impl<Source: CauseSource> Runs<Source> {
                 self.traces.put(request.id, Above::Nothing, out);
             }
             Some(carried) => match self.forwarding.called(request, &carried) {
+                // A span that is exported by nobody: what it would be the parent of hangs where it
+                // would itself.
+                Forwards::Nothing if service.sdk_traces == SdkTraces::Nowhere => {
+                    forwards = true;
+                    let outgoing = self.outgoing(begun, operation);
+                    self.caused_since(outgoing, *cause, out);
+                }
                 Forwards::Nothing => {
                     self.called_with_own_span(begun, &carried);
                     let outgoing = self.outgoing(begun, operation);
@@ -122,6 +130,11 @@ impl<Source: CauseSource> Runs<Source> {
                 return self.caused_by(outgoing, by, out);
             }
             Cause::NotYet => return self.wait(outgoing, None, out),
+            Cause::After(by) => {
+                self.traces.counters.calls_after_request += 1;
+                self.asking.remove(id);
+                return self.put_without_cause(outgoing, Above::After(by), out);
+            }
             Cause::Nothing if outgoing.forwarded.is_none() => {
                 self.traces.counters.calls_without_request += 1;
             }
@@ -130,11 +143,6 @@ impl<Source: CauseSource> Runs<Source> {
             }
         }
         self.asking.remove(id);
-            Cause::After(by) => {
-                self.traces.counters.calls_after_request += 1;
-                self.asking.remove(id);
-                return self.put_without_cause(outgoing, Above::After(by), out);
-            }
         self.put_without_cause(outgoing, Above::Nothing, out);
     }
 

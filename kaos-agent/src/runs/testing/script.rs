@@ -45,7 +45,7 @@ use crate::exchanges::exchange::{Actor, ConnectFailure, ExchangeEvent, ExchangeI
 use crate::exchanges::meaning::Operation;
 use crate::exchanges::rpc::mcp::{McpKind, McpMessage, McpRequest};
 use crate::identity::agent::Authority;
-use crate::identity::service::{BesideSdk, Sampler, Service};
+use crate::identity::service::{BesideSdk, Sampler, SdkTraces, Service};
 use crate::runs::cause::{CauseSource, LINKED_FOR, OneInFlight};
 use crate::runs::counters::RunCounters;
 use crate::runs::ids::Ids;
@@ -444,6 +444,10 @@ fn set(service: &mut Service, setting: &str) {
         ("sampler", "always_off") => service.sampler = Sampler::AlwaysOff,
         ("sampler", "parentbased_always_off") => service.sampler = Sampler::ParentBasedAlwaysOff,
         ("sdk", "always") => service.beside_sdk = BesideSdk::Always,
+        ("sdk", "unexported") => {
+            service.beside_sdk = BesideSdk::Always;
+            service.sdk_traces = SdkTraces::Nowhere;
+        }
         ("sdk", "never") => service.beside_sdk = BesideSdk::Never,
         _ => panic!("no such setting: {setting}"),
     }
