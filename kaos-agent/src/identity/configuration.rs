@@ -6,6 +6,7 @@ use opentelemetry_sdk::metrics::Temporality;
 use regex::{Regex, RegexBuilder};
 
 use super::destination::{SignalKind, destination};
+use super::sdk::{sdk_disabled, sdk_traces};
 use super::service::{Batching, Destination, ExemplarFilter, MetricReading, Sampler, SdkTraces};
 use super::variables::{Variables, pairs};
 
@@ -98,35 +99,6 @@ impl Configuration {
             sdk_disabled: sdk_disabled(variables),
             sdk_traces: sdk_traces(variables),
         }
-    }
-}
-
-/// Only `true` switches an SDK off, as the specification has it.
-fn sdk_disabled(variables: &mut Variables<'_>) -> bool {
-    variables
-        .text("OTEL_SDK_DISABLED")
-        .is_some_and(|value| value.eq_ignore_ascii_case("true"))
-}
-
-/// What the environment says of the spans of an SDK. One that is set up by the program need not heed
-/// it, but then its environment is wrong for the specification's own exporters, too.
-fn sdk_traces(variables: &mut Variables<'_>) -> SdkTraces {
-    let exporters = variables.text("OTEL_TRACES_EXPORTER").unwrap_or("otlp");
-    if exporters.eq_ignore_ascii_case("none") {
-        return SdkTraces::Nowhere;
-    }
-    let protocol = variables
-        .text("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL")
-        .or_else(|| variables.text("OTEL_EXPORTER_OTLP_PROTOCOL"));
-    let is_http = protocol.is_some_and(|protocol| protocol.starts_with("http/"));
-    // `otlp_proto_grpc` is one of Python's names.
-    let may_be_grpc = |name: &str| match name.trim() {
-        "otlp" => !is_http,
-        name => name == "otlp_proto_grpc",
-    };
-    match exporters.split(',').any(may_be_grpc) {
-        true => SdkTraces::Anyhow,
-        false => SdkTraces::NotOverGrpc,
     }
 }
 
