@@ -30,9 +30,11 @@ pub const CALLS: usize = 4;
 pub struct Causes {
     /// The request that made the call is its parent.
     pub right: usize,
-    /// It has no parent.
+    /// It is linked to the request that left running what made the call.
+    pub linked: usize,
+    /// It has no parent and no link.
     pub unknown: usize,
-    /// Something else is its parent.
+    /// Something else is its parent, or what it is linked to.
     pub wrong: usize,
 }
 
@@ -50,13 +52,21 @@ impl Causes {
             let Some(ident) = ident(call, "/out/") else {
                 continue;
             };
-            *match requests.get(call.parent_id.as_str()) {
-                _ if call.parent_id.is_empty() => &mut causes.unknown,
-                Some(parent) if *parent == ident => &mut causes.right,
+            let is_its = |span_id: &str| requests.get(span_id) == Some(&ident);
+            *match (call.parent_id.as_str(), &call.links[..]) {
+                ("", []) => &mut causes.unknown,
+                ("", [(_, linked)]) if is_its(linked) => &mut causes.linked,
+                (parent, []) if is_its(parent) => &mut causes.right,
                 _ => &mut causes.wrong,
             } += 1;
         }
         causes
+    }
+
+    /// How many calls were counted.
+    #[must_use]
+    pub fn calls(&self) -> usize {
+        self.right + self.linked + self.unknown + self.wrong
     }
 }
 
@@ -64,10 +74,14 @@ impl fmt::Display for Causes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             right,
+            linked,
             unknown,
             wrong,
         } = self;
-        write!(f, "{right:>6} right {unknown:>6} unknown {wrong:>6} wrong")
+        write!(
+            f,
+            "{right:>6} right {linked:>6} linked {unknown:>6} unknown {wrong:>6} wrong"
+        )
     }
 }
 
@@ -147,8 +161,7 @@ impl Bed {
     /// Waits until so many calls were told.
     pub fn wait_for_calls(&self, calls: usize) {
         self.receiver.wait_for(&format!("{calls} calls"), |spans| {
-            let told = Causes::of(spans);
-            told.right + told.unknown + told.wrong >= calls
+            Causes::of(spans).calls() >= calls
         });
     }
 

@@ -41,6 +41,8 @@ pub struct Span {
     pub span_id: String,
     /// Parent's span id in lower-case hex; empty for a root.
     pub parent_id: String,
+    /// Trace id and span id of each span that it is linked to, in lower-case hex.
+    pub links: Vec<(String, String)>,
     /// Name.
     pub name: String,
     /// `SERVER`, `CLIENT`, `INTERNAL`, …
@@ -71,6 +73,7 @@ impl Span {
             trace_id: self.trace_id.clone(),
             span_id: self.span_id.clone(),
             parent_span_id: self.parent_id.clone(),
+            links: self.links.clone(),
             service: self.service.clone(),
             kind: self.kind,
             name: self.name.clone(),
@@ -164,6 +167,11 @@ fn flat_span(span: &ProtoSpan, resource: &Attributes, scope: &str) -> Span {
         trace_id: hex(&span.trace_id),
         span_id: hex(&span.span_id),
         parent_id: hex(&span.parent_span_id),
+        links: span
+            .links
+            .iter()
+            .map(|link| (hex(&link.trace_id), hex(&link.span_id)))
+            .collect(),
         name: span.name.clone(),
         kind: match span.kind() {
             SpanKind::Server => "SERVER",

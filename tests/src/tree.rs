@@ -144,6 +144,7 @@ mod tests {
             trace_id: "t".into(),
             span_id: id.into(),
             parent_id: parent.into(),
+            links: vec![],
             name: "connect".into(),
             kind,
             start: 0,

@@ -7,12 +7,25 @@ use kaos_tests::received::Span;
 use kaos_tests::receiver::Receiver;
 use kaos_tests::workloads::{Need, Variable, Workloads, lacks};
 
+/// SDKs that make spans, and export metrics alone.
+const METRICS_ONLY: Variable = ("OTEL_TRACES_EXPORTER", "none");
+
 /// What the SDKs in `asker` and `shop` tell by themselves, with each span's parent.
 const BY_SDK: [&str; 4] = [
     "asker CLIENT POST",
     "shop CLIENT POST < shop CLIENT chat scripted",
     "shop CLIENT chat scripted < shop SERVER POST /chat",
     "shop SERVER POST /chat < asker CLIENT POST",
+];
+
+/// What the agent tells where it tells everything.
+const ALL_BY_AGENT: [&str; 6] = [
+    "asker CLIENT POST",
+    "model SERVER GET < shop CLIENT GET",
+    "model SERVER chat scripted < shop CLIENT chat scripted",
+    "shop CLIENT GET < shop SERVER POST",
+    "shop CLIENT chat scripted < shop SERVER POST",
+    "shop SERVER POST < asker CLIENT POST",
 ];
 
 /// A client with an SDK asks a server with an SDK, which asks a model's server without one twice,
@@ -23,13 +36,29 @@ fn told(
     variables: &[Variable],
     count: usize,
 ) -> (Vec<String>, Vec<String>, Stats) {
+    told_of(1, arguments, variables, count)
+}
+
+/// The same where the client asks so often at once.
+fn told_of(
+    asked: usize,
+    arguments: &[&str],
+    variables: &[Variable],
+    count: usize,
+) -> (Vec<String>, Vec<String>, Stats) {
     let receiver = Receiver::start();
     let workloads = Workloads::of(&receiver);
     let own_pid = std::process::id().to_string();
     let agent = Agent::start(&[&["--pid", &own_pid], arguments].concat());
     let model = workloads.model("model");
     let shop = workloads.server_with_sdk("shop", &model, variables);
-    let asker = workloads.client_with_sdk("asker", &shop.url("/chat"), variables);
+    if variables.contains(&METRICS_ONLY) {
+        receiver.wait_for_received("the first metrics of shop's SDK", |received| {
+            let mut points = received.points.iter();
+            points.any(|point| point.name == "sdk.started" && point.service == "shop")
+        });
+    }
+    let asker = workloads.client_with_sdk("asker", &shop.url("/chat"), asked, variables);
     asker.succeed();
     receiver.wait_for("all spans", |spans| spans.len() >= count);
     // It delivers what it still has.
@@ -107,22 +136,51 @@ fn all_or_nothing_by_option() {
 
 #[test]
 #[ignore = "kernel: real workloads, needs root"]
+fn with_many_requests_in_flight_nothing_is_told_twice_and_all_have_parents() {
+    if lacks(&[Need::Python]) {
+        return;
+    }
+    const ASKED: usize = 24;
+    let (by_sdk, by_agent, stats) = told_of(ASKED, &[], &[], 7 * ASKED);
+    let each = |lines: &[&str]| -> Vec<String> {
+        let repeated = lines
+            .iter()
+            .flat_map(|line| vec![(*line).to_owned(); ASKED]);
+        repeated.collect()
+    };
+    assert_eq!(by_sdk, each(&BY_SDK));
+    assert_eq!(
+        by_agent,
+        each(&[
+            "model SERVER GET < shop CLIENT GET",
+            "model SERVER chat scripted < shop CLIENT POST",
+            "shop CLIENT GET < asker CLIENT POST",
+        ])
+    );
+    assert_eq!(stats["runs.left_to_sdk"], 3 * ASKED as u64);
+}
+
+/// Their gRPC connections are none of spans, and the spans that their headers name have no receiver.
+#[test]
+#[ignore = "kernel: real workloads, needs root"]
+fn sdks_that_export_metrics_alone_leave_all_spans_to_the_agent() {
+    if lacks(&[Need::Python]) {
+        return;
+    }
+    let (by_sdk, by_agent, stats) = told(&[], &[METRICS_ONLY], 6);
+    assert!(by_sdk.is_empty(), "{by_sdk:?}");
+    assert_eq!(by_agent, ALL_BY_AGENT);
+    assert_eq!(stats["runs.left_to_sdk"], 0);
+}
+
+#[test]
+#[ignore = "kernel: real workloads, needs root"]
 fn sdks_that_are_switched_off_count_for_nothing() {
     if lacks(&[Need::Python]) {
         return;
     }
     let (by_sdk, by_agent, stats) = told(&[], &[("OTEL_SDK_DISABLED", "true")], 6);
     assert!(by_sdk.is_empty(), "{by_sdk:?}");
-    assert_eq!(
-        by_agent,
-        [
-            "asker CLIENT POST",
-            "model SERVER GET < shop CLIENT GET",
-            "model SERVER chat scripted < shop CLIENT chat scripted",
-            "shop CLIENT GET < shop SERVER POST",
-            "shop CLIENT chat scripted < shop SERVER POST",
-            "shop SERVER POST < asker CLIENT POST",
-        ]
-    );
+    assert_eq!(by_agent, ALL_BY_AGENT);
     assert_eq!(stats["runs.left_to_sdk"], 0);
 }

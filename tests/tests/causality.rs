@@ -11,12 +11,14 @@ use kaos_tests::workloads::{Need, built_pythons, lacks, python, python_roots};
 enum Promise {
     /// The cause of every call is known.
     All,
-    /// That of each second one: the others are made when the request is over.
-    Half,
+    /// That of each second one; the others are made when the request is over, and linked to it.
+    HalfLinked,
+    /// All are made when their request is over, and linked to it.
+    Linked,
     /// Of none: what makes the calls has nothing of the request.
     Nothing,
 }
-use Promise::{All, Half, Nothing};
+use Promise::{All, HalfLinked, Linked, Nothing};
 
 /// Servers in the environment of the workloads.
 const KINDS: &[(&str, Promise)] = &[
@@ -38,9 +40,11 @@ const KINDS: &[(&str, Promise)] = &[
     ("gthread-raw-plain", All),
     ("uvicorn-httpx-mix", All),
     ("uvicornuv-raw-mix", All),
-    ("uvicorn-raw-later", Half),
-    ("aiohttp-raw-later", Half),
-    ("starlette-raw-background", Nothing),
+    ("uvicorn-raw-later", HalfLinked),
+    ("uvicornuv-httpx-later", HalfLinked),
+    ("aiohttp-raw-later", HalfLinked),
+    ("starlette-raw-background", Linked),
+    ("starlette-httpx-background", Linked),
     ("uvicorn-raw-executor", Nothing),
 ];
 
@@ -57,14 +61,16 @@ fn hold(runs: &[(Run<'_>, Promise)]) {
             run.in_flight
         );
         println!("{row}");
-        let right = match promise {
-            All => calls,
-            Half => calls / 2,
-            Nothing => 0,
+        let (right, linked) = match promise {
+            All => (calls, 0),
+            HalfLinked => (calls / 2, calls / 2),
+            Linked => (0, calls),
+            Nothing => (0, 0),
         };
         let promised = Causes {
             right,
-            unknown: calls - right,
+            linked,
+            unknown: calls - right - linked,
             wrong: 0,
         };
         if causes != promised {
@@ -210,7 +216,8 @@ fn causes_are_told_by_interpreters_from_source() {
         ("uvicorn-raw-eager", All),
         ("uvicorn-raw-group", All),
         ("uvicorn-raw-mix", All),
-        ("uvicorn-raw-later", Half),
+        ("uvicorn-raw-later", HalfLinked),
+        ("starlette-raw-background", Linked),
         ("starlette-raw-sync", All),
         ("starlette-raw-middlestream", All),
         ("threads-raw-plain", All),

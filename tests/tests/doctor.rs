@@ -54,6 +54,14 @@ fn each_missing_capability_is_told() {
         assert_eq!(check(&report, name)["verdict"], "ok");
     }
     assert_ne!(code, Some(2), "these are enough: {report}");
+    let places = check(&report, "places in OpenSSL")["found"].as_str();
+    let places = places.expect("a text");
+    let has_openssl = !places.starts_with("no libssl among");
+    assert!(
+        !has_openssl || places.contains("SSL_read at 0x"),
+        "{places}"
+    );
+    assert!(!has_openssl || places.contains(" in the "), "{places}");
 
     for (missing, missing_name, verdict) in CAPABILITIES {
         let rest: Vec<&str> = all.into_iter().filter(|name| *name != missing).collect();

@@ -1,6 +1,7 @@
 //! What `kaos-agent explain` says of real processes, and what it says where it cannot.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
@@ -8,7 +9,7 @@ use kaos_tests::DEADLINE;
 use kaos_tests::agent::{self, Agent};
 use kaos_tests::process::Process;
 use kaos_tests::receiver::Receiver;
-use kaos_tests::workloads::{Need, Workloads, lacks};
+use kaos_tests::workloads::{Need, Workloads, lacks, python};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -104,6 +105,15 @@ fn a_traced_server() {
         .find(|library| library["name"] == "OpenSSL");
     let sites = openssl.expect("OpenSSL is mapped")["sites"].as_array();
     let functions = sites.into_iter().flatten().map(|site| &site["function"]);
+    for site in sites.into_iter().flatten() {
+        let why = site["why"].as_str().expect("it has a reason");
+        let place = if site["inner"] == true {
+            "in the inner function"
+        } else {
+            "in the function itself"
+        };
+        assert!(why.starts_with(place), "{why}");
+    }
     assert!(functions.clone().any(|name| name == "SSL_read"));
     assert!(functions.clone().any(|name| name == "SSL_write"));
     let settings = &explanation["settings"];
@@ -125,7 +135,161 @@ fn a_traced_server() {
     ] {
         assert!(text.contains(&line), "{line:?} is not in:\n{text}");
     }
+    assert!(
+        text.contains("PyContext_CopyCurrent probed at 0x"),
+        "{text}"
+    );
+    assert!(text.contains(": read at SSL_"), "{text}");
     agent.stop();
+}
+
+/// What it says of an SDK, whichever agent runs.
+fn beside(pid: u32) -> (String, String, String, String) {
+    let sdk = json(pid)["sdk"].take();
+    let text = |value: &Value| value.as_str().expect("it is text").to_owned();
+    let beside = &sdk["beside"];
+    (
+        text(&sdk["verdict"]),
+        text(&beside["mode"]),
+        text(&beside["from"]),
+        text(&beside["left"]),
+    )
+}
+
+#[test]
+#[ignore = "kernel: real workloads, needs root"]
+fn a_server_with_an_sdk() {
+    if lacks(&[Need::Python]) {
+        return;
+    }
+    let receiver = Receiver::start();
+    let workloads = Workloads::of(&receiver);
+    let model = workloads.model("model");
+    let shop = workloads.server_with_sdk("shop", &model, &[]);
+    let pid = shop.process.pid();
+    let selected = pid.to_string();
+    let agent = Agent::start(&["--pid", &selected]);
+    let (verdict, mode, from, left) = beside(pid);
+    assert_eq!(
+        (&*verdict, &*mode, &*from),
+        ("installed", "complement", "default")
+    );
+    assert!(left.starts_with("nothing until"), "{left}");
+
+    // It connects when it has something to export.
+    let asker = workloads.client_with_sdk("asker", &shop.url("/chat"), 1, &[]);
+    asker.succeed();
+    receiver.wait_for("its spans", |spans| {
+        spans.iter().any(|span| span.name == "POST /chat")
+    });
+    let (verdict, mode, _, left) = beside(pid);
+    assert_eq!((&*verdict, &*mode), ("inside", "complement"));
+    assert!(
+        left.starts_with("what it serves, calls whose headers"),
+        "{left}"
+    );
+    let text = explain(pid, &[]);
+    for line in [
+        "SDK       inside\n",
+        "          mode complement (by default)\n",
+        "          left to the SDK: what it serves",
+        "          (as far as it is seen from outside",
+    ] {
+        assert!(text.contains(line), "{line:?} is not in:\n{text}");
+    }
+    agent.stop();
+
+    for (option, expected, left_to_sdk) in [
+        ("never", "never", "everything"),
+        ("shop=always", "always", "nothing"),
+    ] {
+        let agent = Agent::start(&["--pid", &selected, "--beside-sdk", option]);
+        let (verdict, mode, from, left) = beside(pid);
+        assert_eq!(
+            (&*verdict, &*mode, &*from),
+            ("inside", expected, "--beside-sdk")
+        );
+        assert_eq!(left, left_to_sdk);
+        agent.stop();
+    }
+
+    for (name, value) in [
+        ("OTEL_SDK_DISABLED", "true"),
+        ("OTEL_TRACES_EXPORTER", "none"),
+    ] {
+        let shop = workloads.server_with_sdk("shop", &model, &[(name, value)]);
+        let (_, mode, from, left) = beside(shop.process.pid());
+        assert_eq!((&*mode, &*from, &*left), ("always", name, "nothing"));
+    }
+}
+
+/// Compiles this source.
+fn compile(source: &str, output: &Path, arguments: &[&str]) {
+    let file = output.with_extension("c");
+    fs::write(&file, source).expect("it is writable");
+    let mut compiler = Command::new("cc");
+    compiler.arg("-o").arg(output).arg(&file).args(arguments);
+    Process::spawn("cc", &mut compiler).succeed();
+}
+
+/// What it says of an interpreter that cannot be followed: the reason, what holds instead, and that
+/// nothing is probed.
+fn assert_not_followed(process: &Process, problem: &str) {
+    let pid = process.pid();
+    let causes = json(pid)["causes"].take();
+    assert_eq!(causes["method"], "one request in flight");
+    assert_eq!(causes["python"]["problem"], problem);
+    assert_eq!(causes["python"]["followed_by"], serde_json::json!([]));
+    let why = causes["why"].as_str().expect("it is text");
+    let reason = format!(". Its contexts cannot be followed: {problem}");
+    assert!(why.ends_with(&reason), "{why}");
+    assert!(
+        why.starts_with("a call belongs to the one request"),
+        "{why}"
+    );
+    let text = explain(pid, &[]);
+    for part in [why, "PyContext_CopyCurrent would be probed at 0x"] {
+        assert!(text.contains(part), "{part:?} is not in:\n{text}");
+    }
+}
+
+#[test]
+#[ignore = "kernel: real workloads, needs root"]
+fn interpreters_that_cannot_be_followed() {
+    if lacks(&[Need::Program("cc"), Need::Python]) {
+        return;
+    }
+    let directory = TempDir::new().expect("a directory");
+    let fake = directory.path().join("fake");
+    let source = r#"
+        #include <stdio.h>
+        #include <unistd.h>
+        void *PyContext_CopyCurrent(void) { return 0; }
+        int main(void) { puts("started"); fflush(stdout); for (;;) pause(); }"#;
+    compile(source, &fake, &["-rdynamic"]);
+    let process = Process::spawn("fake", &mut Command::new(&fake));
+    process.wait_for_line("its start", |line| line == "started");
+    assert_not_followed(&process, "it exports no PyContext_Type");
+
+    // A real one, with something of gevent's in it.
+    let gevent = directory.path().join("gevent");
+    fs::create_dir(&gevent).expect("it is writable");
+    let module = gevent.join("module.so");
+    compile(
+        "int gevent = 1; int f(void) { return gevent; }",
+        &module,
+        &["-shared", "-fPIC"],
+    );
+    let script = "import ctypes, sys, time; ctypes.CDLL(sys.argv[1]); print('loaded', flush=True); \
+                  time.sleep(1000)";
+    let mut command = Command::new(python());
+    command.args(["-c", script]).arg(&module);
+    let process = Process::spawn("gevent", &mut command);
+    process.wait_for_line("its start", |line| line == "loaded");
+    assert_not_followed(
+        &process,
+        "gevent switches between requests inside of a thread, in no context",
+    );
 }
 
 #[test]
@@ -227,15 +391,8 @@ fn a_stripped_copy_of_openssl() {
         return;
     }
     let directory = TempDir::new().expect("a directory");
-    let (source, program) = (directory.path().join("tls.c"), directory.path().join("tls"));
-    fs::write(&source, SOURCE).expect("it is writable");
-    let mut compiler = Command::new("cc");
-    compiler
-        .arg("-o")
-        .arg(&program)
-        .arg(&source)
-        .args(["-l:libssl.a", "-l:libcrypto.a", "-ldl"]);
-    Process::spawn("cc", &mut compiler).succeed();
+    let program = directory.path().join("tls");
+    compile(SOURCE, &program, &["-l:libssl.a", "-l:libcrypto.a", "-ldl"]);
     Process::spawn("strip", Command::new("strip").arg(&program)).succeed();
 
     let process = Process::spawn("tls", &mut Command::new(&program));

@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 const ALL_RIGHT: Causes = Causes {
     right: 32 * CALLS,
+    linked: 0,
     unknown: 0,
     wrong: 0,
 };

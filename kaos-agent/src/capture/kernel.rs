@@ -22,6 +22,7 @@ use super::processes;
 use super::programs::{ITERATORS, PROGRAMS, ProgramSpec, UPROBES};
 use super::python::Programs;
 use super::records::parse_threads;
+use super::release;
 use super::syscalls::SYSCALLS;
 use super::tables::Tables;
 use super::uprobes::Attach;
@@ -97,7 +98,8 @@ impl Kernel {
             .load(
                 &settings
                     .uprobes
-                    .unwrap_or_else(Attachment::detect)
+                    .or_else(|| Attachment::detect().ok())
+                    .unwrap_or_else(|| Attachment::expected(&release::running()))
                     .declare(kaos_ebpf::OBJECT),
             )
             .map_err(|error| cannot_load(&error))?;

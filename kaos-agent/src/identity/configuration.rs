@@ -6,7 +6,8 @@ use opentelemetry_sdk::metrics::Temporality;
 use regex::{Regex, RegexBuilder};
 
 use super::destination::{SignalKind, destination};
-use super::service::{Batching, Destination, ExemplarFilter, MetricReading, Sampler};
+use super::sdk::{sdk_disabled, sdk_traces};
+use super::service::{Batching, Destination, ExemplarFilter, MetricReading, Sampler, SdkTraces};
 use super::variables::{Variables, pairs};
 use crate::capture::event::Surroundings;
 
@@ -54,6 +55,8 @@ pub(super) struct Configuration {
     pub(super) excluded_urls: Vec<Regex>,
     /// `OTEL_SDK_DISABLED`, of the process alone: the agent's own says nothing of other SDKs.
     pub(super) sdk_disabled: bool,
+    /// `OTEL_TRACES_EXPORTER`, and the protocol of its exporter: of the process alone, too.
+    pub(super) sdk_traces: SdkTraces,
 }
 
 impl Configuration {
@@ -99,15 +102,9 @@ impl Configuration {
             excluded_urls: excluded_urls(variables)
                 .unwrap_or_else(|| fallback.excluded_urls.clone()),
             sdk_disabled: sdk_disabled(variables),
+            sdk_traces: sdk_traces(variables),
         }
     }
-}
-
-/// Only `true` switches an SDK off, as the specification has it.
-fn sdk_disabled(variables: &mut Variables<'_>) -> bool {
-    variables
-        .text("OTEL_SDK_DISABLED")
-        .is_some_and(|value| value.eq_ignore_ascii_case("true"))
 }
 
 /// One bad pair discards all of them, as the specification has it.

@@ -15,7 +15,7 @@ use super::container::{container_id, pod_uid};
 use super::naming;
 use super::peers::Peers;
 use super::pods::{Place, Pods};
-use super::service::{BesideSdk, Protocol, Service};
+use super::service::{BesideSdk, Protocol, SdkTraces, Service};
 use super::variables::Variables;
 pub use super::variables::Warning;
 use crate::capture::event::{
@@ -403,7 +403,9 @@ impl AgentDefaults {
                 .contains_key(KAOS_RESOURCE_NAME);
         let http_spans_by_default = self.http_spans_by_default && !is_set_up_by_kaos;
 
-        let beside_sdk = match configuration.sdk_disabled {
+        let tells_nothing =
+            configuration.sdk_disabled || configuration.sdk_traces == SdkTraces::Nowhere;
+        let beside_sdk = match tells_nothing {
             true => BesideSdk::Always,
             false => self.beside_sdk.of(&name),
         };
@@ -431,6 +433,7 @@ impl AgentDefaults {
             excluded_urls: configuration.excluded_urls,
             agent,
             beside_sdk,
+            sdk_traces: configuration.sdk_traces,
         }
     }
 

@@ -252,6 +252,44 @@ fn a_disabled_sdk_does_not_switch_the_agent_off() {
 }
 
 #[test]
+fn the_environment_says_where_an_sdk_sends_its_spans() {
+    let of = |variables: &[(&str, &str)]| {
+        let service = service(AgentDefaults::default(), variables);
+        (service.sdk_traces, service.beside_sdk)
+    };
+    const EXPORTER: &str = "OTEL_TRACES_EXPORTER";
+    const PROTOCOL: &str = "OTEL_EXPORTER_OTLP_PROTOCOL";
+    const OF_TRACES: &str = "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL";
+    for (variables, expected) in [
+        (&[][..], SdkTraces::Anyhow),
+        (&[(EXPORTER, "otlp")], SdkTraces::Anyhow),
+        (&[(EXPORTER, "console,otlp")], SdkTraces::Anyhow),
+        (&[(EXPORTER, "console, otlp_proto_grpc")], SdkTraces::Anyhow),
+        (&[(EXPORTER, "console")], SdkTraces::NotOverGrpc),
+        (&[(EXPORTER, "otlp_proto_http")], SdkTraces::NotOverGrpc),
+        (&[(PROTOCOL, "http/protobuf")], SdkTraces::NotOverGrpc),
+        (&[(PROTOCOL, "grpc")], SdkTraces::Anyhow),
+        (
+            &[(PROTOCOL, "grpc"), (OF_TRACES, "http/json")],
+            SdkTraces::NotOverGrpc,
+        ),
+        (
+            &[(PROTOCOL, "http/protobuf"), (OF_TRACES, "grpc")],
+            SdkTraces::Anyhow,
+        ),
+    ] {
+        assert_eq!(
+            of(variables),
+            (expected, BesideSdk::Complement),
+            "{variables:?}"
+        );
+    }
+    // What an SDK does not export is told here.
+    let nowhere = (SdkTraces::Nowhere, BesideSdk::Always);
+    assert_eq!(of(&[(EXPORTER, "none")]), nowhere);
+}
+
+#[test]
 fn what_is_told_beside_an_sdk_is_set_for_each_service() {
     let options = OutputSettings {
         beside_sdk: BesideSdkSettings {

@@ -26,6 +26,7 @@ pub mod identities;
 mod naming;
 pub(crate) mod peers;
 pub(crate) mod pods;
+mod sdk;
 pub mod service;
 mod variables;
 

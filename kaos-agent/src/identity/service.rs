@@ -41,6 +41,20 @@ pub struct Service {
     pub agent: AgentSettings,
     /// What is told of it where an SDK tells of it too.
     pub beside_sdk: BesideSdk,
+    /// Where the spans of an SDK in it go, as far as its environment says so.
+    pub sdk_traces: SdkTraces,
+}
+
+/// Where the spans of an SDK go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum SdkTraces {
+    /// Nothing is said.
+    #[default]
+    Anyhow,
+    /// Not over gRPC: what is sent so are metrics or logs.
+    NotOverGrpc,
+    /// Nowhere (`OTEL_TRACES_EXPORTER=none`): a span that its headers name is told by nobody.
+    Nowhere,
 }
 
 /// What is told of a process with an OpenTelemetry SDK inside.
@@ -49,7 +63,8 @@ pub enum BesideSdk {
     /// What its SDK does not tell.
     #[default]
     Complement,
-    /// All, as if there were none. So it is too where `OTEL_SDK_DISABLED` switches the SDK off.
+    /// All, as if there were none. So it is too where `OTEL_SDK_DISABLED` switches the SDK off, or
+    /// `OTEL_TRACES_EXPORTER` lets it export no spans.
     Always,
     /// Nothing.
     Never,
@@ -72,6 +87,7 @@ impl PartialEq for Service {
             excluded_urls,
             agent,
             beside_sdk,
+            sdk_traces,
         } = self;
         let patterns = |urls: &[Regex]| -> Vec<_> {
             urls.iter()
@@ -91,6 +107,7 @@ impl PartialEq for Service {
             && *agent == other.agent
             && patterns(excluded_urls) == patterns(&other.excluded_urls)
             && *beside_sdk == other.beside_sdk
+            && *sdk_traces == other.sdk_traces
     }
 }
 
@@ -162,13 +179,15 @@ pub const GRPC_PORT: u16 = 4317;
 
 impl Service {
     /// Would an exporter in the process send its spans over gRPC to this address? What is sent there
-    /// is not read, so the address has to tell.
+    /// is not read (its first bytes show HTTP/2, and the kernel mutes it, long before the headers that
+    /// name the signal), so the address has to tell, and what the environment rules out.
     #[must_use]
     pub fn exports_over_grpc_to(&self, remote: SocketAddr) -> bool {
         let is_own = |destination: &Destination| {
             destination.protocol == Protocol::Grpc && destination.is_at(remote)
         };
-        remote.port() == GRPC_PORT || self.traces.as_ref().is_some_and(is_own)
+        self.sdk_traces == SdkTraces::Anyhow
+            && (remote.port() == GRPC_PORT || self.traces.as_ref().is_some_and(is_own))
     }
 }
 
@@ -332,5 +351,21 @@ mod tests {
         };
         assert!(is_in_own_pod(Some("localhost")) && is_in_own_pod(Some("[::1]")));
         assert!(!is_in_own_pod(Some("collector")) && !is_in_own_pod(None));
+    }
+
+    #[test]
+    fn what_sends_no_spans_over_grpc_is_no_exporter_of_them() {
+        for (sdk_traces, expected) in [
+            (SdkTraces::Anyhow, true),
+            (SdkTraces::NotOverGrpc, false),
+            (SdkTraces::Nowhere, false),
+        ] {
+            let service = Service {
+                sdk_traces,
+                ..Service::default()
+            };
+            let remote = "10.0.0.1:4317".parse().expect("an address");
+            assert_eq!(service.exports_over_grpc_to(remote), expected);
+        }
     }
 }

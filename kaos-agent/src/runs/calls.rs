@@ -16,6 +16,7 @@ use super::{Begun, CAUSE_WAIT, Runs};
 use crate::capture::event::Pid;
 use crate::exchanges::exchange::{ExchangeId, Request};
 use crate::exchanges::meaning::Operation;
+use crate::identity::service::SdkTraces;
 
 impl<Source: CauseSource> Runs<Source> {
     /// A request was sent, and what it asks for is known.
@@ -44,6 +45,13 @@ impl<Source: CauseSource> Runs<Source> {
                 self.traces.put(request.id, Above::Nothing, out);
             }
             Some(carried) => match self.forwarding.called(request, &carried) {
+                // A span that is exported by nobody: what it would be the parent of hangs where it
+                // would itself.
+                Forwards::Nothing if service.sdk_traces == SdkTraces::Nowhere => {
+                    forwards = true;
+                    let outgoing = self.outgoing(begun, operation);
+                    self.caused_since(outgoing, *cause, out);
+                }
                 Forwards::Nothing => {
                     self.called_with_own_span(begun, &carried);
                     let outgoing = self.outgoing(begun, operation);
@@ -122,6 +130,11 @@ impl<Source: CauseSource> Runs<Source> {
                 return self.caused_by(outgoing, by, out);
             }
             Cause::NotYet => return self.wait(outgoing, None, out),
+            Cause::After(by) => {
+                self.traces.counters.calls_after_request += 1;
+                self.asking.remove(id);
+                return self.put_without_cause(outgoing, Above::After(by), out);
+            }
             Cause::Nothing if outgoing.forwarded.is_none() => {
                 self.traces.counters.calls_without_request += 1;
             }
@@ -130,13 +143,18 @@ impl<Source: CauseSource> Runs<Source> {
             }
         }
         self.asking.remove(id);
-        self.put_unknown(outgoing, out);
+        self.put_without_cause(outgoing, Above::Nothing, out);
     }
 
-    /// Puts a call whose cause is not known below the span that it names, if it names one.
-    fn put_unknown(&mut self, outgoing: Outgoing, out: &mut Vec<FinishedSpan>) {
+    /// Puts a call that hangs under no request below the span that it names, if it names one.
+    fn put_without_cause(
+        &mut self,
+        outgoing: Outgoing,
+        otherwise: Above,
+        out: &mut Vec<FinishedSpan>,
+    ) {
         let forwarded = outgoing.forwarded.clone();
-        let above = forwarded.map_or(Above::Nothing, Above::Carried);
+        let above = forwarded.map_or(otherwise, Above::Carried);
         self.put_call(outgoing, above, out);
     }
 
@@ -228,7 +246,7 @@ impl<Source: CauseSource> Runs<Source> {
             Some(by) => self.put_call(outgoing, Above::Span(by.into()), out),
             None => {
                 self.traces.counters.causes_given_up += 1;
-                self.put_unknown(outgoing, out);
+                self.put_without_cause(outgoing, Above::Nothing, out);
             }
         }
     }

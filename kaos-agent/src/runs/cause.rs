@@ -13,6 +13,10 @@ use crate::time::Nanos;
 /// span is remembered.
 pub const CALL_KEPT: Nanos = CAUSE_WAIT + REMEMBERED_FOR;
 
+/// How long after its end a request is remembered for what it left running: as long as a call waits
+/// for its cause.
+pub const LINKED_FOR: Nanos = CAUSE_WAIT;
+
 /// A client request, or an attempt to connect for one, whose cause is looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Call {
@@ -44,6 +48,8 @@ impl Call {
 pub enum Cause {
     /// This served request.
     Known(ExchangeId),
+    /// This served request, which was over when the call was made: it left running what made it.
+    After(ExchangeId),
     /// No request: none was being served by the process.
     Nothing,
     /// Cannot be known, now or later.

@@ -29,6 +29,8 @@ crate::counters! {
         joins_given_up,
         /// Calls that no request caused: none was being served.
         calls_without_request,
+        /// Calls that were caused by a request which was over by then: linked to it.
+        calls_after_request,
         /// Calls of unknown cause: several requests were being served.
         causes_unknown,
         /// Calls whose cause did not become known in time.

@@ -4,8 +4,9 @@
 //! - **Out**: [`FinishedSpan`]s, as exchanges end, and what [`agents`] makes of several; [`sessions`] of
 //!   MCP that are over.
 //! - **Keeps**: the exchanges that go on, those that ended in the last [`traces::REMEMBERED_FOR`], what
-//!   each process serves, server ends that wait for their client end, and of each call until
-//!   [`cause::CALL_KEPT`] after its end where it was made and what its other end is known by.
+//!   each process serves, server ends that wait for their client end, of each call until
+//!   [`cause::CALL_KEPT`] after its end where it was made and what its other end is known by, and of
+//!   served requests what a link to them says, for [`cause::LINKED_FOR`].
 //! - **Limits**: [`Limits`]; [`JOIN_WAIT`] and [`CAUSE_WAIT`] bound how long an exchange may wait for its
 //!   place. One whose meaning is not known yet waits for it, at the latest until it is answered or over.
 //! - **Loses**: the oldest exchanges when there are too many (`runs.exchanges_evicted`); parents that
@@ -24,6 +25,8 @@
 //! | called, its `traceparent` is the one of several | what the [`CauseSource`] knows, else the span that it names |
 //! | called, with another `traceparent` | the span that it names: of an SDK in the process, to which [`beside`] leaves the call |
 //! | called, none | what the [`CauseSource`] knows |
+//!
+//! What goes on after its request begins a trace, with a link to it (`runs.calls_after_request`).
 
 pub mod agents;
 mod asking;

@@ -24,6 +24,8 @@ pub struct FinishedSpan {
     pub context: SpanContext,
     /// Its parent; a root span has none.
     pub parent: Option<Parent>,
+    /// The span of the request that caused it, where that was over by then.
+    pub link: Option<SpanContext>,
     /// What turns its times into wall-clock times.
     pub clock: WallOffset,
     /// It is to be exported as a span. Where not, it still counts in the metrics.

@@ -26,7 +26,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use opentelemetry::trace::{Event, SpanKind, Status};
+use opentelemetry::trace::{Event, Link, SpanKind, Status};
 use opentelemetry::{InstrumentationScope, KeyValue, SpanId, TraceId};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 use opentelemetry_semantic_conventions::attribute;
@@ -192,6 +192,11 @@ impl Telemetry {
                 0,
             ));
         }
+        let mut links = SpanLinks::default();
+        let link = finished.link.clone();
+        links
+            .links
+            .extend(link.map(|request| Link::new(request, Vec::new(), 0)));
         let parent = finished.parent;
         let scope = format!("kaos.{}", finished.service.name);
         SpanData {
@@ -205,7 +210,7 @@ impl Telemetry {
             attributes: self.counted(told.attributes),
             dropped_attributes_count: 0,
             events,
-            links: SpanLinks::default(),
+            links,
             status: told.status,
             instrumentation_scope: InstrumentationScope::builder(scope).build(),
         }

@@ -36,8 +36,25 @@ fn finished(subject: Subject) -> FinishedSpan {
         exported: true,
         part: Part::Http,
         subject,
+        link: None,
         peer: None,
     }
+}
+
+#[test]
+fn what_a_request_left_running_is_linked_to_it() {
+    let call = RequestBuilder::get("/").client().answered(200, MILLISECOND);
+    let mut finished = finished(Subject::Exchange(Arc::new(call)));
+    finished.link = Some(SpanContext::new(
+        TraceId::from(0x4444),
+        SpanId::from(0x55),
+        TraceFlags::SAMPLED,
+        false,
+        TraceState::NONE,
+    ));
+    let expected = "  link 00000000000000000000000000004444/0000000000000055\n";
+    let told = signals(finished);
+    assert!(told.contains(expected), "{told}");
 }
 
 fn signals(finished: FinishedSpan) -> String {
@@ -90,6 +107,11 @@ fn text(signal: &Signal) -> String {
             ];
             text += &lines.join("\n");
             text += "\n";
+            for link in &span.links.links {
+                let linked = &link.span_context;
+                let (trace_id, span_id) = (linked.trace_id(), linked.span_id());
+                writeln!(text, "  link {trace_id}/{span_id}").expect("a string");
+            }
             for event in &span.events.events {
                 writeln!(text, "  event {} at {}", event.name, nanos(event.timestamp))
                     .expect("a string");

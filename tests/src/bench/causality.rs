@@ -118,6 +118,7 @@ fn report(windows: &[Window], copies: Copies) -> Causality {
         let hooks = Spread::of(of(variant).map(|window| window.hooks_us));
         let causes = of(variant).fold(Causes::default(), |sum, window| Causes {
             right: sum.right + window.causes.right,
+            linked: sum.linked + window.causes.linked,
             unknown: sum.unknown + window.causes.unknown,
             wrong: sum.wrong + window.causes.wrong,
         });

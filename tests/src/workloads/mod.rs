@@ -152,12 +152,19 @@ impl<'a> Workloads<'a> {
         Server::start(service, port, &mut command, "running on http")
     }
 
-    /// `with_sdk.py ask`: a client with the OpenTelemetry SDK inside, which exports over HTTP.
+    /// `with_sdk.py ask`: a client with the OpenTelemetry SDK inside, which exports over HTTP and asks so
+    /// often at once.
     #[must_use]
-    pub fn client_with_sdk(&self, service: &str, url: &str, variables: &[Variable]) -> Process {
+    pub fn client_with_sdk(
+        &self,
+        service: &str,
+        url: &str,
+        count: usize,
+        variables: &[Variable],
+    ) -> Process {
         let mut command = self.python(service, "with_sdk.py");
         command
-            .args(["ask", url])
+            .args(["ask", url, &count.to_string()])
             .env("OTEL_EXPORTER_OTLP_ENDPOINT", self.receiver.http_endpoint())
             .env("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
             .envs(variables.iter().copied())

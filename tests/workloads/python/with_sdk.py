@@ -4,14 +4,20 @@ with_sdk.py serve PORT: FastAPI on PORT, with the instrumentations of FastAPI, h
 POST /chat asks the model at MODEL_URL with openai, and then GET /openapi.json there with aiohttp,
 which no instrumentation covers.
 
-with_sdk.py ask URL: one POST with httpx and its instrumentation.
+with_sdk.py ask URL [COUNT]: one POST with httpx and its instrumentation, or so many at once.
+
+With OTEL_TRACES_EXPORTER=none both are what `opentelemetry-instrument` makes of that: their spans are
+made and named in headers, and exported by nobody; metrics are exported all the same.
 """
 
+import asyncio
 import os
 import sys
 
-from opentelemetry import trace
+from opentelemetry import metrics, trace
 from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
@@ -22,6 +28,14 @@ def exporter():
     else:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     return OTLPSpanExporter()
+
+
+def metric_exporter():
+    if os.environ["OTEL_EXPORTER_OTLP_PROTOCOL"] == "grpc":
+        from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
+    else:
+        from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+    return OTLPMetricExporter()
 
 
 def serve(port):
@@ -50,18 +64,26 @@ def serve(port):
     uvicorn.run(app, host="127.0.0.1", port=port)
 
 
-def ask(url):
+async def ask(url, count):
     import httpx
 
-    httpx.post(url, timeout=30).raise_for_status()
+    async with httpx.AsyncClient(timeout=60) as client:
+        answers = await asyncio.gather(*(client.post(url) for _ in range(count)))
+    for answer in answers:
+        answer.raise_for_status()
 
 
 provider = TracerProvider()
-provider.add_span_processor(BatchSpanProcessor(exporter()))
+if os.environ.get("OTEL_TRACES_EXPORTER") == "none":
+    meters = MeterProvider([PeriodicExportingMetricReader(metric_exporter())])
+    metrics.set_meter_provider(meters)
+    metrics.get_meter("with_sdk").create_histogram("sdk.started").record(1)
+else:
+    provider.add_span_processor(BatchSpanProcessor(exporter()))
 trace.set_tracer_provider(provider)
 HTTPXClientInstrumentor().instrument()
 if sys.argv[1] == "serve":
     serve(int(sys.argv[2]))
 else:
-    ask(sys.argv[2])
+    asyncio.run(ask(sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else 1))
 provider.shutdown()

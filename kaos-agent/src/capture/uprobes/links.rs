@@ -9,6 +9,7 @@ use aya::programs::{ProgramError, UProbe};
 use aya::sys::{UProbeMultiFeature, is_uprobe_multi_supported};
 
 use super::site::Site;
+use crate::capture::release;
 
 /// How programs are attached to functions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,12 +23,23 @@ pub enum Attachment {
 
 impl Attachment {
     /// The best that the running kernel has.
+    ///
+    /// # Errors
+    /// It cannot be asked.
+    pub fn detect() -> Result<Self, ProgramError> {
+        let is_supported = is_uprobe_multi_supported(UProbeMultiFeature::LinkCreation)?;
+        Ok(match is_supported {
+            true => Self::Multi,
+            false => Self::PerfEvents,
+        })
+    }
+
+    /// What kernels of this release have, where the running one cannot be asked.
     #[must_use]
-    pub fn detect() -> Self {
-        match is_uprobe_multi_supported(UProbeMultiFeature::LinkCreation) {
-            Ok(false) => Self::PerfEvents,
-            // What cannot be found out is told by the attempt.
-            Ok(true) | Err(_) => Self::Multi,
+    pub fn expected(release: &str) -> Self {
+        match release::parse(release) {
+            Some(version) if version >= (6, 6) => Self::Multi,
+            _ => Self::PerfEvents,
         }
     }
 
@@ -72,4 +84,22 @@ pub fn attach(
     });
     let id = program.attach(points, file, UProbeScope::AllProcesses)?;
     program.take_link(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kernel_that_cannot_be_asked_has_what_its_release_has() {
+        for (release, expected) in [
+            ("6.18.5-arch1-1", Attachment::Multi),
+            ("6.6.0", Attachment::Multi),
+            ("6.5.13", Attachment::PerfEvents),
+            ("7.0.1", Attachment::Multi),
+            ("", Attachment::PerfEvents),
+        ] {
+            assert_eq!(Attachment::expected(release), expected, "{release}");
+        }
+    }
 }

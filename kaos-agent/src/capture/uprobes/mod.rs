@@ -96,7 +96,7 @@ pub trait Attach {
     -> Result<Self::Link, String>;
 }
 
-/// A file that is probed, as `explain` shows it.
+/// A file that is probed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProbedFile {
     /// Its path in the process that mapped it first.
@@ -120,10 +120,19 @@ fn sites_in(file: &File, finders: &[Finder]) -> Vec<Site> {
     }
 }
 
-/// What there is to probe in a process, without doing so: for `explain`.
+/// A file with something to probe, as `explain` shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InspectedFile {
+    /// Its path in the process.
+    pub path: PathBuf,
+    /// What there is to probe in it.
+    pub sites: Vec<Site>,
+}
+
+/// What there is to probe in a process, without doing so.
 #[must_use]
-pub fn inspect(pid: Pid) -> Vec<ProbedFile> {
-    let mut files: Vec<ProbedFile> = Vec::new();
+pub fn inspect(pid: Pid) -> Vec<InspectedFile> {
+    let mut files: Vec<InspectedFile> = Vec::new();
     for mapping in file::executable_mappings(pid) {
         if files.iter().any(|file| file.path == mapping.path) {
             continue;
@@ -133,10 +142,9 @@ pub fn inspect(pid: Pid) -> Vec<ProbedFile> {
         };
         let sites = sites_in(&mapped.file, FINDERS);
         if !sites.is_empty() {
-            files.push(ProbedFile {
+            files.push(InspectedFile {
                 path: mapping.path,
                 sites,
-                failures: Vec::new(),
             });
         }
     }

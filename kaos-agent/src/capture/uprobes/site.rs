@@ -29,6 +29,28 @@ pub struct Place {
     pub inner: bool,
 }
 
+impl Place {
+    /// Why this one, and what it comes to.
+    #[must_use]
+    pub fn why(self) -> &'static str {
+        match (self.inner, self.emulated) {
+            (true, true) => {
+                "in the inner function, which gets the same arguments; the kernel emulates the \
+                 instruction"
+            }
+            (true, false) => {
+                "in the inner function, which gets the same arguments; the kernel emulates no \
+                 instruction at its beginning, and steps over this one"
+            }
+            (false, true) => "in the function itself; the kernel emulates the instruction",
+            (false, false) => {
+                "in the function itself; the kernel emulates no instruction that could stand for it, \
+                 and steps over this one"
+            }
+        }
+    }
+}
+
 /// Knows the functions that somebody wants to observe.
 pub struct Finder {
     /// Names of the functions that it must know of.

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use opentelemetry::trace::Link;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use tokio::runtime::Handle;
 
@@ -11,7 +12,8 @@ use super::metrics::measure;
 use super::{exported, send};
 use crate::export::exporter::{Exporter, Target, WhenFull};
 use crate::export::json::JsonLines;
-use crate::export::testing::named_service;
+use crate::export::testing::{named_service, span};
+use crate::telemetry::Signal;
 
 #[derive(Clone, Default)]
 struct SharedBuffer(Arc<Mutex<Vec<u8>>>);
@@ -58,6 +60,29 @@ async fn json_lines_parse_back() {
         text.contains(r#""startTimeUnixNano":"1700000000000000000""#),
         "64 bits are strings"
     );
+}
+
+#[tokio::test]
+async fn links_are_told() {
+    let buffer = SharedBuffer::default();
+    let target = Target::Stream(Box::new(JsonLines::new(buffer.clone())));
+    let mut exporter = Exporter::start(target, WhenFull::Wait, Handle::current()).unwrap();
+    let mut linked = span("linked");
+    let request = linked.span_context.clone();
+    linked.links.links = vec![Link::new(request, Vec::new(), 0)];
+    exporter.send(Signal::Span {
+        service: named_service("shop"),
+        span: Box::new(linked),
+    });
+    exporter.flush_and_stop(Duration::from_secs(60)).await;
+
+    let text = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
+    let request: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let link = &request["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["links"][0];
+    assert_eq!(link["traceId"], "0102030405060708090a0b0c0d0e0f10");
+    assert_eq!(link["spanId"], "1112131415161718");
+    // Sampled, and of this process.
+    assert_eq!(link["flags"], 0x101);
 }
 
 #[tokio::test]

@@ -37,6 +37,8 @@ pub struct TreeSpan {
     pub span_id: String,
     /// Span id of the parent, empty for a root.
     pub parent_span_id: String,
+    /// Trace and span id of each span that it is linked to.
+    pub links: Vec<(String, String)>,
     /// `service.name`.
     pub service: String,
     /// `SERVER`, `CLIENT`, `INTERNAL`, …
@@ -107,6 +109,12 @@ impl TreeSpan {
             } else {
                 String::new()
             },
+            links: span
+                .links
+                .iter()
+                .map(|link| &link.span_context)
+                .map(|linked| (linked.trace_id().to_string(), linked.span_id().to_string()))
+                .collect(),
             service: service.to_owned(),
             kind: match span.span_kind {
                 SpanKind::Client => "CLIENT",

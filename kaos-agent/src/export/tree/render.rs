@@ -160,6 +160,13 @@ impl<'spans> Tree<'spans> {
                 }),
             );
         }
+        let linked = span.links.iter().map(|(trace_id, span_id)| {
+            self.paint(
+                &format!("link={trace_id}/{span_id}"),
+                Colour::new().dimmed(),
+            )
+        });
+        parts.extend(linked);
         if let TreeStatus::Error(message) = &span.status {
             parts.push(self.paint(message, Colour::new().red()));
         }

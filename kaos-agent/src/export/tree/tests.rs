@@ -16,6 +16,7 @@ fn span(
         trace_id: format!("{trace:032x}"),
         span_id: id.to_owned(),
         parent_span_id: parent.to_owned(),
+        links: vec![],
         service: service.to_owned(),
         kind,
         name: "POST".to_owned(),
@@ -79,6 +80,16 @@ fn model_calls_tell_their_tokens() {
     insta::assert_snapshot!(render(&[call], PLAIN), @r"
     trace 00000000000000000000000000000001  1 span  100.0ms
     └─ agent CLIENT model.inference 200 OK 100.0ms +0µs tokens=120/34 first=56.3ms gen_ai.request.model=gpt url.path=/a
+    ");
+}
+
+#[test]
+fn links_say_which_span_of_which_trace() {
+    let mut call = span(1, "a", "", "agent", "CLIENT", (0, 100));
+    call.links = vec![(format!("{:032x}", 2), "e".to_owned())];
+    insta::assert_snapshot!(render(&[call], PLAIN), @r"
+    trace 00000000000000000000000000000001  1 span  100.0ms
+    └─ agent CLIENT POST 200 OK 100.0ms +0µs url.path=/a link=00000000000000000000000000000002/e
     ");
 }
 

@@ -110,13 +110,28 @@ const CAPABILITIES: [Capability; 5] = [
 /// Stands for all of them.
 const CAP_SYS_ADMIN: u32 = 21;
 
-fn check_capabilities(status: &str) -> Vec<Check> {
-    let effective = status
+/// Whether this process holds CAP_SYS_ADMIN.
+#[must_use]
+pub fn holds_sys_admin() -> bool {
+    has(effective(&read("/proc/self/status")), CAP_SYS_ADMIN)
+}
+
+/// The capabilities that a process has, a bit each.
+fn effective(status: &str) -> u64 {
+    status
         .lines()
         .find_map(|line| line.strip_prefix("CapEff:"))
         .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
-        .unwrap_or(0);
-    let has = |bit: u32| effective >> bit & 1 == 1;
+        .unwrap_or(0)
+}
+
+fn has(capabilities: u64, bit: u32) -> bool {
+    capabilities >> bit & 1 == 1
+}
+
+fn check_capabilities(status: &str) -> Vec<Check> {
+    let effective = effective(status);
+    let has = |bit: u32| has(effective, bit);
     let check = |capability: &Capability| {
         let name = capability.name;
         let remedy =
@@ -173,7 +188,9 @@ fn check_tracefs(mounts: &str) -> Check {
         "tracefs",
         match mount_point(mounts, "tracefs") {
             Some(path) => path.to_owned(),
-            None => "not mounted (not needed: all programs are BTF tracepoints)".to_owned(),
+            None => "not mounted (not needed: neither tracepoints by BTF nor probes in processes \
+                     go through it)"
+                .to_owned(),
         },
     )
 }
@@ -260,6 +277,11 @@ mod tests {
     fn mounts() {
         let mounts = "tracefs /sys/kernel/tracing tracefs rw 0 0\nnone /cg cgroup2 rw 0 0";
         assert_eq!(check_tracefs(mounts).found, "/sys/kernel/tracing");
+        assert!(
+            check_tracefs("")
+                .found
+                .starts_with("not mounted (not needed")
+        );
         assert_eq!(check_cgroups(mounts).found, "/cg");
         assert_eq!(check_cgroups("").verdict, Warn);
     }

@@ -8,7 +8,7 @@ use std::fmt::Write;
 use serde::Serialize;
 
 pub use endpoint::check_endpoint;
-pub use machine::check_machine;
+pub use machine::{check_machine, holds_sys_admin};
 
 /// How a check came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -12,7 +12,7 @@ use crate::capture::python;
 use crate::capture::python::finder::{self, CONTEXT_MADE, STREAM_FLUSH};
 use crate::capture::python::interpreter::{Interpreter, Mapped};
 use crate::capture::running::python_layout;
-use crate::capture::uprobes::{ProbedFile, inspect};
+use crate::capture::uprobes::{InspectedFile, inspect};
 
 /// How it is found which request caused a call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -42,7 +42,7 @@ pub struct Python {
     pub context: Option<u32>,
     /// A thread that runs in no context of its own does one thing at a time.
     pub threads_count: bool,
-    /// What is probed, or would be.
+    /// What is probed, or would be where nobody follows it (`followed_by`).
     pub probes: Vec<Probe>,
     /// Agents that follow what runs in the process.
     pub followed_by: Vec<Pid>,
@@ -66,8 +66,8 @@ pub struct Probe {
 }
 
 /// What holds where nothing better does.
-const ONE_IN_FLIGHT: &str = "a call belongs to the request that its process serves; with several at \
-                             once only a traceparent tells";
+const ONE_IN_FLIGHT: &str = "a call belongs to the one request that its process serves, whatever made \
+                             it; with several at once only a traceparent tells";
 
 /// Part of the path of uvloop's code.
 const UVLOOP: &str = "/uvloop/loop.";
@@ -79,7 +79,7 @@ const UVLOOP_UNKNOWN: &str = ". The functions with which uvloop sends were not f
 impl Causes {
     pub(super) fn of(pid: Pid, traced: &Traced) -> Self {
         let files = inspect(pid);
-        let has_interpreter = |file: &&ProbedFile| {
+        let has_interpreter = |file: &&InspectedFile| {
             let mut sites = file.sites.iter();
             sites.any(|site| site.program == CONTEXT_MADE)
         };
@@ -143,7 +143,7 @@ impl Python {
 }
 
 /// What is probed in a file to know what runs.
-fn probes(file: &ProbedFile) -> impl Iterator<Item = Probe> {
+fn probes(file: &InspectedFile) -> impl Iterator<Item = Probe> {
     let sites = file.sites.iter();
     let ours = sites.filter(|site| finder::PROGRAMS.contains(&site.program));
     ours.map(|site| Probe {

@@ -83,6 +83,7 @@ impl MappedFiles {
     #[cfg(test)]
     pub fn for_test(mapped: &[&str]) -> Self {
         Self {
+            root: PathBuf::from("/"),
             mapped: mapped.iter().map(|path| (*path).to_owned()).collect(),
             ..Self::default()
         }

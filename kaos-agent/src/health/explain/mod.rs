@@ -25,7 +25,7 @@ use crate::identity::container::container_id;
 pub use causes::{Causes, Probe, Python};
 use files::MappedFiles;
 pub use runtime::Runtime;
-pub use sdk::{Sdk, SdkVerdict};
+pub use sdk::{Beside, Sdk, SdkVerdict};
 pub use settings::{Destination, Settings, Variable};
 pub use tls::{TlsLibrary, TlsSite};
 pub use traced::{RunningAgent, Traced, TracedVerdict, Tracer};

@@ -7,8 +7,9 @@ use serde::Serialize;
 
 use super::files::MappedFiles;
 use super::runtime::Runtime;
-use super::settings::Settings;
+use super::settings::{SDK_DISABLED, Settings};
 use crate::capture::event::{Pid, ProcessInfo};
+use crate::identity::service::BesideSdk;
 
 /// The ports of OTLP.
 const OTLP_PORTS: [u16; 2] = [4317, 4318];
@@ -20,6 +21,60 @@ pub struct Sdk {
     pub verdict: SdkVerdict,
     /// Why.
     pub signs: Vec<String>,
+    /// What is told of the process beside it.
+    pub beside: Beside,
+}
+
+/// What is told of a process beside its SDK.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Beside {
+    /// The mode in force: `complement`, `always` or `never`.
+    pub mode: &'static str,
+    /// What sets it: `default`, `--beside-sdk` (of the agent that the settings name), or a variable of
+    /// the process.
+    pub from: &'static str,
+    /// What the agent tells.
+    pub told: &'static str,
+    /// What it leaves to the SDK.
+    pub left: &'static str,
+    /// How far this can be known here.
+    pub seen: &'static str,
+}
+
+impl Beside {
+    fn of((mode, from): (BesideSdk, &'static str), verdict: SdkVerdict) -> Self {
+        const EVERYTHING: &str = "everything";
+        const NOTHING: &str = "nothing";
+        let is_inside = verdict == SdkVerdict::Inside;
+        let (mode, told, left) = match mode {
+            BesideSdk::Always => ("always", EVERYTHING, NOTHING),
+            BesideSdk::Never if is_inside => ("never", NOTHING, EVERYTHING),
+            BesideSdk::Never => (
+                "never",
+                "everything until an SDK shows itself at work",
+                "nothing until then, and then everything",
+            ),
+            BesideSdk::Complement if is_inside => (
+                "complement",
+                "calls whose headers name no span of the SDK, as HTTP; what it serves, where its calls \
+                 show that the SDK has no span for that",
+                "what it serves, calls whose headers name a span of the SDK, and what calls mean",
+            ),
+            BesideSdk::Complement => (
+                "complement",
+                "everything until an SDK shows itself at work",
+                "nothing until then, and then what the SDK tells",
+            ),
+        };
+        Self {
+            mode,
+            from,
+            told,
+            left,
+            seen: "as far as it is seen from outside; the agent that traces it goes by what it sends, \
+                   too, and logs when that shows an SDK",
+        }
+    }
 }
 
 /// Is an SDK in it? What its requests carry says more, and only the agent that traces it sees
@@ -45,14 +100,24 @@ impl Sdk {
         runtime: &Runtime,
         settings: &Settings,
     ) -> Self {
-        if settings
-            .variable("OTEL_SDK_DISABLED")
-            .is_some_and(|value| value.eq_ignore_ascii_case("true"))
-        {
-            return Self {
-                verdict: SdkVerdict::Off,
-                signs: vec!["OTEL_SDK_DISABLED=true".to_owned()],
-            };
+        let (verdict, signs) = Self::seen(pid, info, files, runtime, settings);
+        Self {
+            verdict,
+            signs,
+            beside: Beside::of(settings.beside_sdk, verdict),
+        }
+    }
+
+    /// Is there one, and what shows it?
+    fn seen(
+        pid: Pid,
+        info: &ProcessInfo,
+        files: &MappedFiles,
+        runtime: &Runtime,
+        settings: &Settings,
+    ) -> (SdkVerdict, Vec<String>) {
+        if settings.is_true(SDK_DISABLED) {
+            return (SdkVerdict::Off, vec![format!("{SDK_DISABLED}=true")]);
         }
         let mut signs = Vec::new();
         let ports = [&OTLP_PORTS[..], &settings.own_ports()].concat();
@@ -76,7 +141,7 @@ impl Sdk {
                 None => SdkVerdict::Unseen,
             },
         };
-        Self { verdict, signs }
+        (verdict, signs)
     }
 }
 
@@ -148,4 +213,99 @@ fn installed_for_python(
         .chain(beside)
         .map(|packages| format!("{packages}/opentelemetry/sdk"))
         .find(|directory| files.has_directory(directory))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpListener, TcpStream};
+
+    use super::*;
+
+    fn sdk(environment: &[(&str, &str)], mapped: &[&str], executable: &str) -> Sdk {
+        let info = ProcessInfo {
+            executable: executable.to_owned(),
+            command: vec![executable.to_owned()],
+            environment: environment
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
+            ..ProcessInfo::default()
+        };
+        let files = MappedFiles::for_test(mapped);
+        let settings = Settings::of(7, &info, None).expect("no option is wrong");
+        let runtime = Runtime::of(&info, &files);
+        Sdk::of(std::process::id(), &info, &files, &runtime, &settings)
+    }
+
+    #[test]
+    fn what_is_loaded_shows_an_sdk_and_what_lies_there_does_not() {
+        let java = "/opt/opentelemetry-javaagent.jar";
+        let inside = sdk(&[], &[java], "/usr/bin/java");
+        assert_eq!(inside.verdict, SdkVerdict::Inside);
+        assert_eq!(inside.signs, [format!("uses {java}")]);
+
+        let packages = tempfile::tempdir().expect("a directory");
+        let packages = packages.path().join("lib/python3.12/site-packages");
+        std::fs::create_dir_all(packages.join("opentelemetry/sdk")).expect("it is writable");
+        let module = packages.join("opentelemetry/sdk/x.so");
+        let module = module.to_str().expect("it is text");
+        let installed = sdk(&[], &[module], "/usr/bin/python3.12");
+        assert_eq!(installed.verdict, SdkVerdict::Installed, "{installed:?}");
+        assert_eq!(installed.signs.len(), 1);
+
+        let unseen = sdk(&[], &["/usr/lib/libc.so.6"], "/usr/bin/python3.12");
+        assert_eq!((unseen.verdict, unseen.signs), (SdkVerdict::Unseen, vec![]));
+    }
+
+    #[test]
+    fn an_exporter_shows_by_its_connection() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("it binds");
+        let address = listener.local_addr().expect("it is bound");
+        let endpoint = format!("http://{address}");
+        let environment = [("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str())];
+        let before = sdk(&environment, &[], "/usr/bin/shop");
+        assert_eq!(before.verdict, SdkVerdict::Unseen);
+        let _connection = TcpStream::connect(address).expect("it listens");
+        let connected = sdk(&environment, &[], "/usr/bin/shop");
+        assert_eq!(connected.verdict, SdkVerdict::Inside);
+        let sign = format!("is connected to {address}, where OTLP goes");
+        assert_eq!(connected.signs, [sign]);
+    }
+
+    #[test]
+    fn the_environment_may_switch_an_sdk_off_and_leave_all_to_the_agent() {
+        let off = sdk(&[("OTEL_SDK_DISABLED", "True")], &[], "/usr/bin/shop");
+        assert_eq!(off.verdict, SdkVerdict::Off);
+        assert_eq!((off.beside.mode, off.beside.from), ("always", SDK_DISABLED));
+        let unexported = sdk(&[("OTEL_TRACES_EXPORTER", "none")], &[], "/usr/bin/shop");
+        let beside = &unexported.beside;
+        assert_eq!(
+            (beside.mode, beside.from),
+            ("always", "OTEL_TRACES_EXPORTER")
+        );
+        assert_eq!((beside.told, beside.left), ("everything", "nothing"));
+        let plain = sdk(&[], &[], "/usr/bin/shop").beside;
+        assert_eq!((plain.mode, plain.from), ("complement", "default"));
+    }
+
+    #[test]
+    fn modes_say_who_tells_what() {
+        let of = |mode, verdict| {
+            let beside = Beside::of((mode, "default"), verdict);
+            (beside.mode, beside.told, beside.left)
+        };
+        for verdict in [SdkVerdict::Inside, SdkVerdict::Unseen] {
+            let all = ("always", "everything", "nothing");
+            assert_eq!(of(BesideSdk::Always, verdict), all);
+        }
+        let none = ("never", "nothing", "everything");
+        assert_eq!(of(BesideSdk::Never, SdkVerdict::Inside), none);
+        for mode in [BesideSdk::Never, BesideSdk::Complement] {
+            let (_, told, left) = of(mode, SdkVerdict::Installed);
+            assert!(told.starts_with("everything until"), "{told}");
+            assert!(left.starts_with("nothing until"), "{left}");
+        }
+        let (_, told, left) = of(BesideSdk::Complement, SdkVerdict::Inside);
+        assert!(told.contains("as HTTP") && left.contains("what it serves"));
+    }
 }

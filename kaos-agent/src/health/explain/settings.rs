@@ -9,7 +9,7 @@ use crate::capture::event::{Pid, ProcessChange, ProcessEvent, ProcessInfo};
 use crate::capture::processes;
 use crate::capture::redact::redact_variable;
 use crate::identity::identities::{AgentDefaults, Identities};
-use crate::identity::service::{self, Protocol, Service};
+use crate::identity::service::{self, BesideSdk, Protocol, SdkTraces, Service};
 use crate::settings::{BesideSdkSettings, HttpSpans, Output, OutputSettings};
 
 /// Settings of a process.
@@ -37,7 +37,13 @@ pub struct Settings {
     pub excluded_urls: Vec<String>,
     /// Settings that cannot be honoured, and why.
     pub warnings: Vec<String>,
+    /// What is told of it beside an SDK, and what says so: [`Sdk`](super::Sdk) shows it.
+    #[serde(skip)]
+    pub(super) beside_sdk: (BesideSdk, &'static str),
 }
+
+/// The variable that switches an SDK off.
+pub(super) const SDK_DISABLED: &str = "OTEL_SDK_DISABLED";
 
 /// A variable, its secrets masked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -70,7 +76,7 @@ impl Settings {
         info: &ProcessInfo,
         agent: Option<&RunningAgent>,
     ) -> anyhow::Result<Self> {
-        let defaults = defaults(agent)?;
+        let (defaults, options) = defaults(agent)?;
         let (service, warnings) = resolve(pid, info, defaults);
         // What is there without the agent's settings is the process's own.
         let (own, _) = resolve(pid, info, AgentDefaults::default());
@@ -81,7 +87,8 @@ impl Settings {
         let view = |destination: &Option<service::Destination>, from| {
             Some(Destination::of(destination.as_ref()?, from))
         };
-        Ok(Self {
+        let mut settings = Self {
+            beside_sdk: (service.beside_sdk, "default"),
             environment: info.environment.iter().map(masked_variable).collect(),
             defaults_of: agent.map(|agent| agent.pid),
             traces: view(&service.traces, from(&own.traces)),
@@ -101,7 +108,22 @@ impl Settings {
                 .collect(),
             service_name: service.name,
             warnings,
-        })
+        };
+        let of_name = options.by_service.iter().map(|(name, _)| name);
+        settings.beside_sdk.1 = if settings.is_true(SDK_DISABLED) {
+            SDK_DISABLED
+        } else if service.sdk_traces == SdkTraces::Nowhere {
+            "OTEL_TRACES_EXPORTER"
+        } else if options.of_others != BesideSdk::default()
+            || of_name
+                .into_iter()
+                .any(|name| *name == settings.service_name)
+        {
+            "--beside-sdk"
+        } else {
+            "default"
+        };
+        Ok(settings)
     }
 
     /// Ports of its own destinations, as far as its environment names them.
@@ -113,10 +135,11 @@ impl Settings {
             .collect()
     }
 
-    /// The value of a variable of its environment.
-    pub(super) fn variable(&self, name: &str) -> Option<&str> {
-        let variable = self.environment.iter().find(|it| it.name == name)?;
-        Some(variable.value.trim())
+    /// Whether a variable of its environment is `true`.
+    pub(super) fn is_true(&self, name: &str) -> bool {
+        let mut variables = self.environment.iter();
+        let variable = variables.find(|variable| variable.name == name);
+        variable.is_some_and(|variable| variable.value.trim().eq_ignore_ascii_case("true"))
     }
 }
 
@@ -141,8 +164,8 @@ impl Destination {
 }
 
 /// The defaults that an agent hands to processes, or those that `run` without options would have
-/// here.
-fn defaults(agent: Option<&RunningAgent>) -> anyhow::Result<AgentDefaults> {
+/// here; and what they ask for beside SDKs.
+fn defaults(agent: Option<&RunningAgent>) -> anyhow::Result<(AgentDefaults, BesideSdkSettings)> {
     let (output, process) = match agent {
         Some(agent) => (agent.output.clone(), agent.pid),
         None => (None, std::process::id()),
@@ -161,13 +184,14 @@ fn defaults(agent: Option<&RunningAgent>) -> anyhow::Result<AgentDefaults> {
     });
     let host_name = crate::identity::host_name();
     // The agent has told its own warnings itself.
-    Ok(AgentDefaults::new(
+    let defaults = AgentDefaults::new(
         &output,
         &environment,
         &surroundings.certificates,
         host_name,
         &mut Vec::new(),
-    )?)
+    )?;
+    Ok((defaults, output.beside_sdk))
 }
 
 /// What the agent makes of a process; and warnings.

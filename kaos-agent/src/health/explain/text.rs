@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use super::settings::Destination;
 use super::{
-    Causes, Explanation, Probe, Process, SdkVerdict, Settings, TlsLibrary, Traced, TracedVerdict,
+    Causes, Explanation, Probe, Process, Sdk, SdkVerdict, Settings, TlsLibrary, Traced,
+    TracedVerdict,
 };
 
 /// Width of the left column.
@@ -23,7 +24,11 @@ pub fn render(explanation: &Explanation) -> String {
     }
     section(&mut text, "runtime", [name, runtime.file.clone()]);
     section(&mut text, "causes", causes(&explanation.causes));
-    let mut tls: Vec<_> = explanation.tls.iter().map(tls_library).collect();
+    let is_traced = explanation.traced.verdict == TracedVerdict::Yes;
+    let libraries = explanation.tls.iter();
+    let mut tls: Vec<_> = libraries
+        .flat_map(|library| tls_library(library, is_traced))
+        .collect();
     if tls.is_empty() {
         tls.push("no library of TLS is mapped".to_owned());
     }
@@ -36,8 +41,15 @@ pub fn render(explanation: &Explanation) -> String {
         SdkVerdict::Installed => "not seen at work",
         SdkVerdict::Unseen => "not seen",
     };
-    let signs = explanation.sdk.signs.iter().cloned();
-    section(&mut text, "SDK", [sdk.to_owned()].into_iter().chain(signs));
+    let Sdk { signs, beside, .. } = &explanation.sdk;
+    let mode = format!("mode {} (by {})", beside.mode, beside.from);
+    let told = [
+        format!("told by the agent: {}", beside.told),
+        format!("left to the SDK: {}", beside.left),
+        format!("({})", beside.seen),
+    ];
+    let lines = [sdk.to_owned()].into_iter().chain(signs.iter().cloned());
+    section(&mut text, "SDK", lines.chain([mode]).chain(told));
     text
 }
 
@@ -96,6 +108,10 @@ fn causes(causes: &Causes) -> Vec<String> {
         }
         lines.push(line);
     }
+    let probed = match python.followed_by.is_empty() {
+        true => "would be probed",
+        false => "probed",
+    };
     lines.extend(python.probes.iter().map(|probe| {
         let how = if probe.emulated {
             "emulated"
@@ -108,7 +124,7 @@ fn causes(causes: &Causes) -> Vec<String> {
             offset,
             ..
         } = probe;
-        format!("{function} probed at {offset:#x} in {file} ({how})")
+        format!("{function} {probed} at {offset:#x} in {file} ({how})")
     }));
     let followed = python
         .followed_by
@@ -153,22 +169,31 @@ fn come_to(settings: &Settings) -> Vec<String> {
     lines
 }
 
-/// `OpenSSL /usr/lib/libssl.so.3: read at SSL_read, SSL_write (2 of 4 places emulated)`
-fn tls_library(library: &TlsLibrary) -> String {
+/// `OpenSSL /usr/lib/libssl.so.3: read at SSL_read, SSL_write (2 of 4 places emulated)`, and each place.
+fn tls_library(library: &TlsLibrary, is_traced: bool) -> Vec<String> {
     let TlsLibrary {
         name, file, sites, ..
     } = library;
     if let Some(problem) = &library.problem {
-        return format!("{name} {file}: not read, {problem}");
+        return vec![format!("{name} {file}: not read, {problem}")];
     }
     let mut functions: Vec<_> = sites.iter().map(|site| site.function).collect();
     functions.dedup();
     let emulated = sites.iter().filter(|site| site.emulated).count();
-    format!(
-        "{name} {file}: read at {} ({emulated} of {} places emulated)",
+    let read = if is_traced { "read" } else { "would be read" };
+    let mut lines = vec![format!(
+        "{name} {file}: {read} at {} ({emulated} of {} places emulated)",
         functions.join(", "),
         sites.len()
-    )
+    )];
+    // The places for entry and return of a function are the same.
+    let mut places: Vec<_> = sites
+        .iter()
+        .map(|site| format!("  {} at {:#x}: {}", site.function, site.offset, site.why))
+        .collect();
+    places.dedup();
+    lines.extend(places);
+    lines
 }
 
 fn destination(destination: Option<&Destination>) -> String {

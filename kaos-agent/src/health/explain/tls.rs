@@ -40,6 +40,8 @@ pub struct TlsSite {
     pub emulated: bool,
     /// It is in an inner function that gets the very same arguments.
     pub inner: bool,
+    /// Why this place, in words.
+    pub why: &'static str,
 }
 
 /// Beginnings of the names of libraries whose functions are not known here.
@@ -167,6 +169,7 @@ impl TlsSite {
             offset: site.offset,
             emulated: site.place.emulated,
             inner: site.place.inner,
+            why: site.place.why(),
         }
     }
 }

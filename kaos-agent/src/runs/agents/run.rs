@@ -71,8 +71,10 @@ struct StepOfRun {
 impl Run {
     /// A request that gives the agent work is served.
     pub fn begin(served: ExchangeId, service: &Arc<Service>, tracing: &mut Tracing<'_>) -> Self {
+        let key = tracing.make(service);
+        tracing.traces.set_run(served, key);
         Self {
-            key: tracing.make(service),
+            key,
             served,
             service: Arc::clone(service),
             steps: 0,

@@ -17,9 +17,12 @@
 //! one request in flight, if there was one only. So do all calls where it is not known what ran (other
 //! runtimes, processes that cannot be followed), as [`OneInFlight`] has it.
 //!
-//! Calls are forgotten [`CALL_KEPT`] after their end, contexts and what is known of them with their
-//! process or when another has their name. Bounded by [`MOST_CONTEXTS`], [`MOST_CALLS`], [`MOST_CONNECTIONS`] and [`MOST_PLACES`]; what is
-//! forgotten becomes unknown.
+//! What goes on after its request is over, like a background task, was caused by it all the same.
+//!
+//! Calls are forgotten [`CALL_KEPT`] after their end, requests [`LINKED_FOR`], contexts and what is
+//! known of them with their process or when another has their name. Bounded by [`MOST_CONTEXTS`],
+//! [`MOST_CALLS`], [`MOST_PAST`], [`MOST_CONNECTIONS`] and [`MOST_PLACES`]; what is forgotten becomes
+//! unknown.
 
 mod contexts;
 mod process;
@@ -35,13 +38,16 @@ use self::contexts::{Contexts, Place, Trail};
 use self::process::{Found, Process, Why};
 use crate::capture::event::{ContextEvent, Pid, SocketId};
 use crate::exchanges::exchange::{Actor, ExchangeEvent, ExchangeId, Request, Role};
-use crate::runs::cause::{CALL_KEPT, Call, Cause, CauseSource, OneInFlight};
+use crate::runs::cause::{CALL_KEPT, Call, Cause, CauseSource, LINKED_FOR, OneInFlight};
 use crate::time::Nanos;
 
 /// Contexts known at a time: the live ones of a hundred busy processes. Some 100 bytes each.
 pub const MOST_CONTEXTS: usize = 131_072;
 /// Calls whose places are known at a time: twice as many as may wait for their cause.
 pub const MOST_CALLS: usize = 8_192;
+/// Requests that are over and remembered at a time, over all processes: as many as exchanges are
+/// known. Some 200 bytes each.
+pub const MOST_PAST: usize = 16_384;
 /// Connections of which it is known where their requests are served: as many as are followed.
 pub const MOST_CONNECTIONS: usize = 16_384;
 /// Places of which it is known what they serve.
@@ -89,6 +95,8 @@ pub struct Causality {
     calls: LinkedHashMap<ExchangeId, Trail, FxBuildHasher>,
     /// Calls that are over, and until when they are remembered, in this order.
     over: VecDeque<(Nanos, ExchangeId)>,
+    /// Requests that are over, with their process, and until when they are remembered, in this order.
+    past: VecDeque<(Nanos, Pid, ExchangeId)>,
     /// Where the requests of a connection are served.
     connections: LruCache<SocketId, Place, FxBuildHasher>,
     habits: LruCache<Place, Habit, FxBuildHasher>,
@@ -105,6 +113,7 @@ impl Default for Causality {
             served: FxHashMap::default(),
             calls: LinkedHashMap::default(),
             over: VecDeque::new(),
+            past: VecDeque::new(),
             connections: LruCache::with_hasher(MOST_CONNECTIONS, FxBuildHasher),
             habits: LruCache::with_hasher(MOST_PLACES, FxBuildHasher),
             otherwise: OneInFlight::default(),
@@ -128,7 +137,7 @@ impl Causality {
     /// Everything that is remembered.
     #[cfg(test)]
     fn kept(&self) -> usize {
-        let of_requests = self.processes.len() + self.served.len();
+        let of_requests = self.processes.len() + self.served.len() + self.past.len();
         let of_calls = self.calls.len() + self.over.len();
         let of_places = self.connections.len() + self.habits.len();
         self.contexts.len() + of_requests + of_calls + of_places
@@ -268,10 +277,35 @@ impl Causality {
         let Some((pid, _)) = self.served.remove(&id) else {
             return;
         };
-        if let Some(process) = self.processes.get_mut(&pid)
-            && process.ended(id, at)
+        let Some(process) = self.processes.get_mut(&pid) else {
+            return;
+        };
+        process.ended(id, at);
+        if self.past.len() >= MOST_PAST {
+            self.forget_oldest_request();
+        }
+        self.past
+            .push_back((at.saturating_add(LINKED_FOR), pid, id));
+    }
+
+    /// Forgets the requests that nothing is linked to any more.
+    fn forget_requests(&mut self, now: Nanos) {
+        while let Some((until, ..)) = self.past.front()
+            && *until <= now
         {
-            self.processes.remove(&pid);
+            self.forget_oldest_request();
+        }
+    }
+
+    fn forget_oldest_request(&mut self) {
+        let Some((_, pid, id)) = self.past.pop_front() else {
+            return;
+        };
+        if let Some(process) = self.processes.get_mut(&pid) {
+            process.forget(id);
+            if process.is_empty() {
+                self.processes.remove(&pid);
+            }
         }
     }
 }
@@ -280,6 +314,7 @@ impl CauseSource for Causality {
     fn observe(&mut self, event: &ExchangeEvent) {
         self.otherwise.observe(event);
         self.forget_calls(event.at());
+        self.forget_requests(event.at());
         self.forget_places();
         match event {
             ExchangeEvent::Started(request) => match request.role {
@@ -324,7 +359,8 @@ impl CauseSource for Causality {
         match process.cause(call, trail, trusts) {
             Found::Request(id) => Cause::Known(id),
             Found::NotYet => Cause::NotYet,
-            Found::After(_) | Found::Several => Cause::Unknown,
+            Found::After(id) => Cause::After(id),
+            Found::Several => Cause::Unknown,
             Found::Nothing if process.serves_at(call.at, call.key) => Cause::Unknown,
             Found::Nothing => Cause::Nothing,
         }

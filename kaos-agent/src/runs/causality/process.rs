@@ -11,7 +11,8 @@ use crate::runs::cause::Call;
 use crate::runs::join::JoinKey;
 use crate::time::Nanos;
 
-/// Ended requests that are remembered, since a call is told later than it began.
+/// Ended requests of a process that are remembered, since a call is told later than it began, and
+/// some go on when their request is over.
 const MOST_ENDED: usize = 256;
 
 /// A request that a process serves, or served lately.
@@ -131,8 +132,22 @@ impl Process {
         }
     }
 
-    /// A request is over; true where the process serves nothing any more.
-    pub fn ended(&mut self, id: ExchangeId, at: Nanos) -> bool {
+    /// Requests that are remembered.
+    #[cfg(test)]
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.requests.len()
+    }
+
+    /// Nothing is remembered.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.requests.is_empty()
+    }
+
+    /// A request is over. It is remembered until it is told to [`forget`](Self::forget) it, or too
+    /// many others were over since.
+    pub fn ended(&mut self, id: ExchangeId, at: Nanos) {
         if let Some(served) = self.requests.get_mut(&id)
             && served.ended_at.is_none()
         {
@@ -141,9 +156,6 @@ impl Process {
             self.unexpected.remove(&(served.at, id));
             self.ended += 1;
         }
-        if self.ended == self.requests.len() {
-            return true;
-        }
         if self.ended > MOST_ENDED {
             let mut known = self.requests.iter();
             let oldest = known.find(|(_, served)| served.ended_at.is_some());
@@ -151,10 +163,10 @@ impl Process {
                 self.forget(oldest);
             }
         }
-        false
     }
 
-    fn forget(&mut self, id: ExchangeId) {
+    /// A request that is over is not asked about any more.
+    pub fn forget(&mut self, id: ExchangeId) {
         let Some(served) = self.requests.remove(&id) else {
             return;
         };
@@ -218,9 +230,16 @@ impl Process {
             if !counts || Some(served.key) == call.key {
                 continue;
             }
+            let is_served = served.is_served_at(at);
             match &mut found {
                 None => found = Some((*id, served, *why)),
                 Some((known, _, strongest)) if known == id => *strongest = (*strongest).max(*why),
+                // What is served there now goes before what is over.
+                Some((_, other, _)) if is_served != other.is_served_at(at) => {
+                    if is_served {
+                        found = Some((*id, served, *why));
+                    }
+                }
                 Some(_) => {
                     // Whoever responds to one of them may be nearer.
                     let may_know = self.has_others(&self.unanswered, at, None, call.key);

@@ -1,3 +1,5 @@
+mod after;
+
 use std::sync::Arc;
 
 use super::contexts::Contexts;
@@ -347,17 +349,6 @@ fn a_writer_of_all_responses_says_nothing() {
 }
 
 #[test]
-fn what_goes_on_after_the_end_is_not_the_requests() {
-    let mut script = Script::default();
-    script.receive(1, context(11));
-    script.receive(2, context(12));
-    script.copy(21, 11);
-    script.respond(1, context(21));
-    script.end(1);
-    assert_eq!(script.cause_of_call(context(21)), Cause::Unknown);
-}
-
-#[test]
 fn nobody_waits_for_a_response_that_never_comes() {
     let mut script = Script::default();
     script.receive(1, context(11));
@@ -491,8 +482,8 @@ fn what_is_over_is_forgotten() {
     script.connect_failed(context(21), script.now);
     let exited = |at| ExchangeEvent::ProcessExited { pid: PID, at };
     script.source.observe(&exited(script.now));
-    // Three calls, twice each, and what was said of the connect: somebody may ask for their causes.
-    assert_eq!(script.source.kept(), 6);
+    // Three calls, twice each: somebody may ask for their causes. And two requests that were served.
+    assert_eq!(script.source.kept(), 8);
     script.source.observe(&exited(script.now + CALL_KEPT));
     assert_eq!(script.source.kept(), 0);
 }

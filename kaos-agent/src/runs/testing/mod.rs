@@ -16,7 +16,7 @@ use crate::exchanges::exchange::{
     Actor, Body, Exchange, ExchangeId, HttpVersion, Outcome, Request, Response, Role,
 };
 use crate::identity::agent::AgentSettings;
-use crate::identity::service::{Batching, BesideSdk, MetricReading, Sampler, Service};
+use crate::identity::service::{Batching, BesideSdk, MetricReading, Sampler, SdkTraces, Service};
 use crate::time::Nanos;
 
 /// Nanoseconds of a millisecond.
@@ -38,6 +38,7 @@ pub fn service(name: &str) -> Service {
         excluded_urls: Vec::new(),
         agent: AgentSettings::default(),
         beside_sdk: BesideSdk::Complement,
+        sdk_traces: SdkTraces::Anyhow,
     }
 }
 

@@ -27,9 +27,10 @@
 //! What comes of it is one line per span in the order in which they began:
 //! `name trace:parent`, where the trace has the name in the header or `#name` of the exchange that
 //! began it, the parent that of the span, or `-`; then ` remote` if the parent is in another
-//! process, ` off` if the span is not exported, ` +Ns` the clock, ` {…}` the tracestate, ` […]` what
-//! an exchange is beyond HTTP. Spans of runs are `loop`, `step1` and `tool.X`, and those of batches
-//! `call.X`, with what became of them, and but for the first from when to when, in milliseconds.
+//! process, ` after trace:span` if it is linked to a request that was over, ` off` if the span is not
+//! exported, ` +Ns` the clock, ` {…}` the tracestate, ` […]` what an exchange is beyond HTTP. Spans of
+//! runs are `loop`, `step1` and `tool.X`, and those of batches `call.X`, with what became of them, and
+//! but for the first from when to when, in milliseconds.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -44,8 +45,8 @@ use crate::exchanges::exchange::{Actor, ConnectFailure, ExchangeEvent, ExchangeI
 use crate::exchanges::meaning::Operation;
 use crate::exchanges::rpc::mcp::{McpKind, McpMessage, McpRequest};
 use crate::identity::agent::Authority;
-use crate::identity::service::{BesideSdk, Sampler, Service};
-use crate::runs::cause::{CauseSource, OneInFlight};
+use crate::identity::service::{BesideSdk, Sampler, SdkTraces, Service};
+use crate::runs::cause::{CauseSource, LINKED_FOR, OneInFlight};
 use crate::runs::counters::RunCounters;
 use crate::runs::ids::Ids;
 use crate::runs::span::{FinishedSpan, Subject};
@@ -129,8 +130,10 @@ pub fn run_with<S: CauseSource>(script: &str, limits: Limits, source: S) -> Outc
         order,
         counters: *stage.runs.counters(),
         kept: {
-            let much_later = stage.now + 2 * REMEMBERED_FOR;
-            stage.runs.tick(much_later, &mut stage.finished);
+            for _ in 0..2 {
+                stage.now += 2 * REMEMBERED_FOR + LINKED_FOR;
+                stage.runs.tick(stage.now, &mut stage.finished);
+            }
             stage.runs.traces.kept() + stage.runs.agents.kept() + stage.runs.asking.len()
         },
     }
@@ -377,6 +380,11 @@ impl<S: CauseSource> Stage<S> {
         if span.parent.is_some_and(|parent| parent.remote) {
             line += " remote";
         }
+        if let Some(link) = &span.link {
+            let trace = &self.trace_names[&link.trace_id().to_bytes()];
+            let linked = &self.span_names[&link.span_id().to_bytes()];
+            line += &format!(" after {trace}:{linked}");
+        }
         if !span.exported {
             line += " off";
         }
@@ -436,6 +444,10 @@ fn set(service: &mut Service, setting: &str) {
         ("sampler", "always_off") => service.sampler = Sampler::AlwaysOff,
         ("sampler", "parentbased_always_off") => service.sampler = Sampler::ParentBasedAlwaysOff,
         ("sdk", "always") => service.beside_sdk = BesideSdk::Always,
+        ("sdk", "unexported") => {
+            service.beside_sdk = BesideSdk::Always;
+            service.sdk_traces = SdkTraces::Nowhere;
+        }
         ("sdk", "never") => service.beside_sdk = BesideSdk::Never,
         _ => panic!("no such setting: {setting}"),
     }

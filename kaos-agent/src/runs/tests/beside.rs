@@ -102,3 +102,21 @@ fn settings_override() {
 fn a_process_that_is_gone_is_forgotten() {
     assert_eq!(spans("exports P; exit P; serve s P; end s"), "s #s:-");
 }
+
+#[test]
+fn spans_that_it_exports_to_nobody_are_nobodys_parents() {
+    let told = |statements: &str| {
+        spans(&format!(
+            "service P sdk=unexported; serve s P h=T/a; {statements}; end s"
+        ))
+    };
+    // Nor on the other side, where that is on this node.
+    assert_eq!(
+        told("call c P @x h=T/sdk; serve t Q @x h=T/sdk; end t; end c"),
+        "s T:a remote; c T:s; t T:c remote"
+    );
+    assert_eq!(
+        told("call e P as=otlp; end e; call c P; end c"),
+        "s T:a remote; c T:s"
+    );
+}

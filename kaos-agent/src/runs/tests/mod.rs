@@ -1,5 +1,6 @@
 //! The rules of this stage, as scripts: see [`super::testing::script`] for their language.
 
+mod after;
 mod agents;
 mod any_input;
 mod batches;

@@ -7,23 +7,27 @@
 //! Most are exchanges; others are made for what several exchanges are together (a run of an agent,
 //! one of its steps, the use of a tool).
 
+mod known;
+mod links;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use hashlink::LinkedHashMap;
-use opentelemetry::trace::{SpanContext, TraceState};
-use opentelemetry::{SpanId, TraceFlags, TraceId};
+use opentelemetry::TraceId;
+use opentelemetry::trace::SpanContext;
 use rustc_hash::{FxBuildHasher, FxHashMap};
 
+use self::known::{End, Inherited, Known};
+use self::links::Links;
 use crate::exchanges::exchange::{ExchangeId, Role};
 use crate::identity::service::Service;
 use crate::runs::counters::RunCounters;
 use crate::runs::ids::Ids;
 use crate::runs::part::Part;
-use crate::runs::sampling::is_sampled;
 use crate::runs::span::{FinishedSpan, Parent, Subject};
 use crate::runs::telling::Telling;
-use crate::runs::w3c::{Carried, RANDOM_TRACE_ID};
+use crate::runs::w3c::Carried;
 use crate::time::{Nanos, WallOffset};
 
 /// How long an exchange stays known after its end: a busy server reads a request late, perhaps
@@ -53,6 +57,8 @@ impl From<ExchangeId> for SpanKey {
 pub enum Above {
     /// Nothing that is known: it begins a trace.
     Nothing,
+    /// Nothing, as what caused it was over: it begins a trace, with a link to this request.
+    After(ExchangeId),
     /// A span that a header names.
     Carried(Carried),
     /// Another span.
@@ -86,56 +92,10 @@ pub struct Traces {
     done: VecDeque<(Nanos, SpanKey)>,
     /// The clock of each trace that a known span is in, and how many are.
     clocks: FxHashMap<TraceId, (WallOffset, usize)>,
+    links: Links,
     now: Nanos,
     /// Counters of the whole stage.
     pub counters: RunCounters,
-}
-
-#[derive(Debug)]
-struct Known {
-    role: Option<Role>,
-    service: Arc<Service>,
-    telling: Telling,
-    part: Part,
-    /// Something hangs under it: it cannot be left out any more.
-    is_parent: bool,
-    /// The trace that it begins where nothing stands above it.
-    own_trace_id: TraceId,
-    span_id: SpanId,
-    /// The clock when it began.
-    clock: WallOffset,
-    place: Option<Place>,
-    /// What it will hang under as soon as that has a place.
-    waits_for: Option<SpanKey>,
-    /// Those that wait for this one's place, in order.
-    waited_for_by: Vec<SpanKey>,
-    end: End,
-}
-
-/// How far a span is.
-#[derive(Debug)]
-enum End {
-    /// It goes on.
-    Open,
-    /// It has ended, and is handed on as soon as it has a place.
-    Held(Subject),
-    /// It was handed on.
-    Done,
-}
-
-/// Where a span stands.
-#[derive(Debug, Clone)]
-struct Place {
-    context: SpanContext,
-    parent: Option<Parent>,
-}
-
-/// What a span inherits from above.
-struct Inherited {
-    trace_id: TraceId,
-    parent: Option<Parent>,
-    flags: TraceFlags,
-    state: TraceState,
 }
 
 impl Traces {
@@ -150,6 +110,7 @@ impl Traces {
             next_made: 0,
             done: VecDeque::new(),
             clocks: FxHashMap::default(),
+            links: Links::new(max_exchanges),
             now: 0,
             counters: RunCounters::default(),
         }
@@ -173,6 +134,9 @@ impl Traces {
             span_id: self.ids.span_id(),
             clock,
             place: None,
+            run: None,
+            after: None,
+            link: None,
             waits_for: None,
             waited_for_by: Vec::new(),
             end: End::Open,
@@ -199,7 +163,7 @@ impl Traces {
     #[cfg(test)]
     #[must_use]
     pub fn kept(&self) -> usize {
-        self.spans.len() + self.clocks.len()
+        self.spans.len() + self.clocks.len() + self.links.len()
     }
 
     /// Spans that were made so far.
@@ -219,6 +183,13 @@ impl Traces {
                 known.telling = Telling::Span;
             }
             known.part = part;
+        }
+    }
+
+    /// A request began this run.
+    pub fn set_run(&mut self, request: ExchangeId, run: SpanKey) {
+        if let Some(known) = self.spans.get_mut(&request.into()) {
+            known.run = Some(run);
         }
     }
 
@@ -285,8 +256,18 @@ impl Traces {
         if !self.is_unplaced(key) {
             return;
         }
+        let above = match above {
+            Above::After(request) => {
+                if let Some(known) = self.spans.get_mut(&key) {
+                    known.after = Some(request);
+                }
+                // What a link says is known when the request has its place.
+                Above::Span(request.into())
+            }
+            above => above,
+        };
         let inherited = match above {
-            Above::Nothing => None,
+            Above::Nothing | Above::After(_) => None,
             Above::Carried(carried) => Some(Inherited {
                 trace_id: carried.trace_id,
                 parent: Some(Parent {
@@ -305,7 +286,7 @@ impl Traces {
                         }
                         return;
                     }
-                    known => known.and_then(|known| known.passes_on()),
+                    known => known.and_then(Known::passes_on_to_child),
                 }
             }
             Above::Span(_) => None,
@@ -313,13 +294,18 @@ impl Traces {
         let mut to_place = VecDeque::from([(key, inherited)]);
         while let Some((key, inherited)) = to_place.pop_front() {
             // One that was put twice waits twice.
-            let known = self.spans.get_mut(&key);
-            let Some(known) = known.filter(|known| known.place.is_none()) else {
+            if !self.is_unplaced(key) {
+                continue;
+            }
+            let after = self.spans.get(&key).and_then(|known| known.after);
+            let link = after.and_then(|request| self.link_to(request));
+            let Some(known) = self.spans.get_mut(&key) else {
                 continue;
             };
-            known.place(inherited);
+            known.link = link;
+            known.place(inherited.filter(|_| after.is_none()));
             for below in std::mem::take(&mut known.waited_for_by) {
-                to_place.push_back((below, known.passes_on()));
+                to_place.push_back((below, known.passes_on_to_child()));
             }
             if let Some(place) = &known.place {
                 let clock = self.clocks.entry(place.context.trace_id());
@@ -372,9 +358,35 @@ impl Traces {
             self.done.pop_front();
             self.forget(key);
         }
+        self.links.advance(now);
+    }
+
+    /// The span that stands for a request: its own, else that of the run that it began, else the
+    /// nearest above it that is told. None where that was not sampled: nobody could follow it.
+    fn link_to(&self, request: ExchangeId) -> Option<SpanContext> {
+        let Some(known) = self.spans.get(&request.into()) else {
+            return self.links.of(request);
+        };
+        let run = known.run.and_then(|run| self.spans.get(&run));
+        let run = run.filter(|run| known.telling != Telling::Span && run.place.is_some());
+        let Inherited {
+            trace_id,
+            parent,
+            flags,
+            state,
+        } = run.unwrap_or(known).passes_on()?;
+        let span_id = parent.filter(|_| flags.is_sampled())?.span_id;
+        Some(SpanContext::new(trace_id, span_id, flags, false, state))
     }
 
     fn forget(&mut self, key: SpanKey) {
+        if let SpanKey::Exchange(id) = key
+            && let Some(known) = self.spans.get(&key)
+            && known.role == Some(Role::Server)
+            && let Some(link) = self.link_to(id)
+        {
+            self.links.remember(id, link, self.now);
+        }
         let known = self.spans.remove(&key);
         if let (SpanKey::Made(_), Some(_)) = (key, &known) {
             self.made -= 1;
@@ -416,66 +428,12 @@ impl Traces {
             service: Arc::clone(&known.service),
             context: place.context.clone(),
             parent: place.parent,
+            link: known.link.take(),
             clock: clock.map_or(known.clock, |(clock, _)| *clock),
             exported: known.telling == Telling::Span && sampled,
             part: std::mem::take(&mut known.part),
             subject,
             peer: None,
         });
-    }
-}
-
-impl Known {
-    /// Takes its place below what it inherits from.
-    fn place(&mut self, inherited: Option<Inherited>) {
-        let inherited = inherited.unwrap_or(Inherited {
-            trace_id: self.own_trace_id,
-            parent: None,
-            flags: RANDOM_TRACE_ID,
-            state: TraceState::NONE,
-        });
-        let parent = inherited.parent.map(|parent| Parent {
-            // A server's parent is its client; of a client's, the one who inherits knows best.
-            remote: parent.remote || self.role == Some(Role::Server),
-            ..parent
-        });
-        let flags = match self.telling {
-            Telling::Span => {
-                let parent_sampled = parent.map(|_| inherited.flags.is_sampled());
-                let sampler = self.service.sampler;
-                let sampled = is_sampled(sampler, inherited.trace_id, parent_sampled);
-                inherited.flags.with_sampled(sampled)
-            }
-            // Nobody sees it, so those below decide as if they hung under its parent.
-            Telling::Measurement | Telling::Nothing => inherited.flags,
-        };
-        let context = SpanContext::new(
-            inherited.trace_id,
-            self.span_id,
-            flags,
-            false,
-            inherited.state,
-        );
-        self.place = Some(Place { context, parent });
-        self.waits_for = None;
-    }
-
-    /// What those below inherit: itself as the parent where it is told, or else its own parent.
-    fn passes_on(&mut self) -> Option<Inherited> {
-        let Place { context, parent } = self.place.as_ref()?;
-        self.is_parent = self.telling == Telling::Span;
-        let parent = match self.telling {
-            Telling::Span => Some(Parent {
-                span_id: context.span_id(),
-                remote: false,
-            }),
-            Telling::Measurement | Telling::Nothing => *parent,
-        };
-        Some(Inherited {
-            trace_id: context.trace_id(),
-            parent,
-            flags: context.trace_flags(),
-            state: context.trace_state().clone(),
-        })
     }
 }
