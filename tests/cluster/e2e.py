@@ -186,11 +186,14 @@ def relabel():
     pod = pod_of("tools")["metadata"]["name"]
     kubectl("-n", "team", "label", "pod", pod, "kaos.tools/telemetry=disabled", "--overwrite")
     untold = {"tools"}
-    is_known = lambda: agent_metrics()["kubernetes_pods"]
-    eventually("the agent knows", lambda: is_known() == len(SERVICES) - 1)
+
+    def is_observed(count):
+        return agent_metrics()["kubernetes_pods"] == count
+
+    eventually("one pod less is observed", lambda: is_observed(len(SERVICES) - 1))
     ask_whole("without tools", served=set(SERVICES.values()) - untold, untold=untold)
     documented.run_one(GETTING_STARTED, "kubectl label pod NAME", "-n", "team", "--overwrite", NAME=pod)
-    eventually("the agent knows", lambda: is_known() == len(SERVICES))
+    eventually("it is observed again", lambda: is_observed(len(SERVICES)))
     check_resources(ask_whole("with tools"))
     say(f"{pod} was told of while it had the label")
 

@@ -196,7 +196,10 @@ async fn doctor_is_asked_on_each_node_of_the_daemonset() {
     for (values, expected) in [
         (&[][..], &all[..]),
         (&["agent.tolerations=null"], &rest),
-        (&["agent.tolerations=null", "agent.nodeSelector.none=such"], &[]),
+        (
+            &["agent.tolerations=null", "agent.nodeSelector.none=such"],
+            &[],
+        ),
         (
             &[
                 "agent.tolerations[0].key=kind",
