@@ -8,8 +8,10 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+KIND = os.environ.get("KAOS_CLUSTER") == "kind"
 # What starts and stops the cluster, and runs something in it.
-SCRIPTS = HERE / "kind" if os.environ.get("KAOS_CLUSTER") == "kind" else HERE
+SCRIPTS = HERE / "kind" if KIND else HERE
 # Namespace of the chart.
 SYSTEM = "kaos-system"
 # Seconds; long, since other work may keep both cores busy.
@@ -19,7 +21,7 @@ PATIENCE = 300
 def run(*command, check=True, text=None):
     """Runs a command inside the cluster's network and returns its output."""
     line = [str(SCRIPTS / "in.sh"), *command]
-    done = subprocess.run(line, input=text, capture_output=True, text=True)
+    done = subprocess.run(line, input=text, capture_output=True, text=True, cwd=ROOT)
     if check and done.returncode != 0:
         raise SystemExit(f"e2e: {' '.join(command)} failed:\n{done.stdout}{done.stderr}")
     return done.stdout
@@ -81,15 +83,33 @@ def traces():
 
 def agent_pid():
     """The node agent's process, as this machine knows it."""
-    uid = pods(SYSTEM, "app.kubernetes.io/name=kaos-node-agent")[0]["metadata"]["uid"]
+    return main_process(pods(SYSTEM, "app.kubernetes.io/name=kaos-node-agent")[0])
+
+
+def main_process(pod, container=None):
+    """The process that a container runs, by default the pod's first, as this machine knows it."""
+    statuses = pod["status"]["containerStatuses"]
+    status = next(it for it in statuses if container in (None, it["name"]))
+    ident = status["containerID"].split("://")[1]
+    parents = {}
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            is_agent = os.readlink(process / "exe").endswith("/kaos-agent")
-            if is_agent and uid in (process / "cgroup").read_text().replace("_", "-"):
-                return int(process.name)
+            if ident in (process / "cgroup").read_text():
+                # Behind the name, which may hold anything.
+                parents[int(process.name)] = int((process / "stat").read_text().rpartition(")")[2].split()[1])
         except OSError:
             continue
-    raise SystemExit("e2e: the node agent has no process")
+    first = [process for process, parent in parents.items() if parent not in parents]
+    if len(first) != 1:
+        raise SystemExit(f"e2e: {status['name']} runs {len(first)} processes that it did not start itself")
+    return first[0]
+
+
+def on_the_node(process):
+    """A process's number in the node, which is a container of its own in kind."""
+    status = Path(f"/proc/{process}/status").read_text()
+    numbers = next(line for line in status.splitlines() if line.startswith("NSpid:")).split()[1:]
+    return numbers[1 if KIND else 0]
 
 
 def kernel_objects(pid):
@@ -121,9 +141,13 @@ def left_over(objects):
     return {kind: sorted(objects[kind] & existing(commands[kind])) for kind in objects}
 
 
-def agent_metrics():
+def agent_address():
+    """Where the node agent tells of itself."""
+    return pods(SYSTEM, "app.kubernetes.io/name=kaos-node-agent")[0]["status"]["podIP"] + ":9464"
+
+
+def agent_metrics(address=None):
     """What the node agent tells of itself, by name."""
-    address = pods(SYSTEM, "app.kubernetes.io/name=kaos-node-agent")[0]["status"]["podIP"]
-    text = run("curl", "-sS", "--max-time", "10", f"http://{address}:9464/metrics")
+    text = run("curl", "-sS", "--max-time", "10", f"http://{address or agent_address()}/metrics")
     lines = [line.split() for line in text.splitlines() if not line.startswith("#")]
     return {name.removeprefix("kaos_agent_"): float(value) for name, value in lines}

@@ -3,8 +3,8 @@
 
 Starts the cluster (start.sh, or kind/start.sh where KAOS_CLUSTER is kind), imports the images, installs the chart, applies KAOS's resources, asks an agent, and
 compares what an OTLP receiver in the cluster got with what the API server knows of the pods. Then pods are rolled,
-relabelled and deleted, a crowd of them comes and goes (crowd.py), and the chart is upgraded and uninstalled.
-`cargo xtask e2e` calls it.
+relabelled and deleted, containers restarted (pair.py), a crowd of pods comes and goes (crowd.py), and the chart is
+upgraded and uninstalled, by the commands of the documentation (documented.py). `cargo xtask e2e` calls it.
 """
 
 import json
@@ -12,35 +12,28 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 
 import crowd
-from cluster import (HERE, PATIENCE, SCRIPTS, SYSTEM, agent_metrics, agent_pid, eventually, kernel_objects, kubectl,
-                     left_over, pods, run, say, spans, traces, wait_for_rollouts)
+import documented
+import pair
+from asking import SERVICES, ask, ask_whole, pod_of, served_by, service_url, wait_for_team, wait_until_told
+from cluster import (HERE, KIND, PATIENCE, SCRIPTS, SYSTEM, agent_address, agent_metrics, agent_pid, eventually,
+                     kernel_objects, kubectl, left_over, main_process, on_the_node, pods, run, say, wait_for_rollouts)
+from documented import GETTING_STARTED, TROUBLESHOOTING
 
 CHART = HERE.parent.parent / "charts/kaos"
 RELEASE = "kaos"
 AGENT = f"{RELEASE}-node-agent"
+# What is not in the documented command.
 VALUES = [
-    "agent.image.repository=localhost/kaos-node-agent",
-    "agent.image.tag=e2e",
-    "operator.image.repository=localhost/kaos-operator",
-    "operator.image.tag=e2e",
     "telemetry.source=node",
     "telemetry.endpoint=http://collector.lab:4317",
     "defaultImages.agent=localhost/kaos-workloads/agent:1",
     "defaultImages.litellm=localhost/kaos-workloads/litellm:1",
 ]
-# Deployments of team.yaml with the service names that the operator gives them.
-SERVICES = {
-    "agent-supervisor": "supervisor",
-    "agent-worker": "worker",
-    "mcpserver-tools": "tools",
-    "modelapi-models": "models",
-}
-# What is told of `delegation` where no environment asks for spans of HTTP.
+# What is told of a request where no environment asks for spans of HTTP.
 WITHOUT_HTTP = Counter({
     ("supervisor", "agent.agentic_loop"): 1,
     **{("supervisor", f"agent.step.{number}"): 1 for number in (1, 2, 3)},
@@ -59,7 +52,7 @@ WITHOUT_HTTP = Counter({
 })
 # What is told of whom a call reached.
 PEER = ("service.peer.name", "peer.service", "service.peer.namespace", "k8s.service.name")
-# Callers, and the Services that they call for `delegation`.
+# Callers, and the Services that they call for a request.
 CALLED = {
     ("supervisor", "modelapi-models"),
     ("supervisor", "mcpserver-tools"),
@@ -72,91 +65,9 @@ CALLED = {
 CAPABILITIES = {"DAC_READ_SEARCH": 2, "SYS_PTRACE": 19, "PERFMON": 38, "BPF": 39, "CHECKPOINT_RESTORE": 40}
 
 
-def pod_of(resource):
-    """The pod of a resource of team.yaml, when it is the only one and ready."""
-
-    def one():
-        found = pods("team", f"kaos.tools/resource={resource}")
-        conditions = [it for pod in found for it in pod.get("status", {}).get("conditions", [])]
-        is_ready = any(it["type"] == "Ready" and it["status"] == "True" for it in conditions)
-        return found[0] if len(found) == 1 and is_ready else None
-
-    return eventually(f"one ready pod of {resource}", one)
-
-
-def service_url():
-    address = kubectl("-n", "team", "get", "service", "agent-supervisor", "-o", "jsonpath={.spec.clusterIP}")
-    return f"http://{address}:8000"
-
-
-def ask(script, url=None):
-    """Asks the supervisor what its model answers with this script (tests/workloads/python/scripted)."""
-    message = {"role": "user", "content": json.dumps(script)}
-    body = json.dumps({"model": "agent", "messages": [message]})
-    url = url or service_url()
-    # A ready pod is behind its Service only some moments later.
-    retry = ["--retry", "60", "--retry-delay", "1", "--retry-connrefused"]
-    answer = run("curl", "-sS", "--max-time", "120", *retry, f"{url}/v1/chat/completions",
-                 "-H", "content-type: application/json", "-d", "@-", text=body)
-    return json.loads(answer)["choices"][0]["message"]["content"]
-
-
-def delegation(answer):
-    """A tool call, a delegation whose worker calls a tool, and an answer."""
-    work = [{"call": {"add": {"a": 3, "b": 4}}}, {"say": "the worker has done it"}]
-    return [{"call": {"add": {"a": 1, "b": 2}}}, {"delegate": {"worker": work}}, {"say": answer}]
-
-
-def services(trace):
-    """Which services of a trace served something."""
-    return {span["resource"].get("service.name") for span in trace if span["kind"] == "SPAN_KIND_SERVER"}
-
-
-def roots(trace):
-    ids = {span["spanId"] for span in trace}
-    return [span for span in trace if span.get("parentSpanId", "") not in ids]
-
-
-def whole_traces(expected):
-    """Traces with one root, the supervisor's, in which exactly these services served."""
-    for trace in traces().values():
-        top = roots(trace)
-        is_whole = len(top) == 1 and top[0]["resource"].get("service.name") == "supervisor"
-        if is_whole and services(trace) == expected:
-            yield trace
-
-
-def newest(expected):
-    """The whole trace that began last, and how many there are."""
-    found = sorted(whole_traces(expected), key=lambda trace: min(int(span["startTimeUnixNano"]) for span in trace))
-    return (found[-1], len(found)) if found else (None, 0)
-
-
-def ask_until_whole(expected, answer):
-    """Asks, until a whole trace of these services has come in that was not there before.
-
-    One request is the rule. A probe of the kubelet that is served in the same moment may leave it open which of the
-    two caused a call; the agent then does not guess, and the trace comes in parts.
-    """
-    _, before = newest(expected)
-    for attempt in range(1, 11):
-        got = ask(delegation(answer))
-        assert got == answer, got
-        until = time.monotonic() + 20
-        while time.monotonic() < until:
-            trace, count = newest(expected)
-            if count > before:
-                say(f"one trace of {len(trace)} spans over {', '.join(sorted(expected))} (request {attempt})")
-                return trace
-            time.sleep(1)
-    for trace in traces().values():
-        say(f"trace of {len(trace)} spans: {sorted(services(trace), key=str)}, {len(roots(trace))} roots")
-    raise SystemExit("e2e: no whole trace")
-
-
 def check_resources(trace):
     """Each span names the pod that the API server knows."""
-    for name in services(trace):
+    for name in served_by(trace):
         pod = pod_of(name)
         container = pod["spec"]["containers"][0]
         deployment = pod["metadata"]["ownerReferences"][0]["name"].rsplit("-", 1)[0]
@@ -205,12 +116,19 @@ def check_capabilities(pid):
 
 def install():
     values = [argument for value in VALUES for argument in ("--set-string", value)]
-    run("helm", "install", RELEASE, str(CHART), "-n", SYSTEM, "--create-namespace", *values,
-        "--set", "telemetry.enabled=true", "--wait", f"--timeout={PATIENCE}s")
-    said = run("helm", "test", RELEASE, "-n", SYSTEM, "--logs", f"--timeout={PATIENCE}s")
-    assert "kaos-agent can work here" in said and "with the limits" not in said, said
+    # Other values than those that are installed; a dry run asks the API server and changes nothing.
+    for file in ("README.md", documented.CHART):
+        documented.run_one(file, "helm install", "--dry-run=server")
+    documented.run_one(GETTING_STARTED, "helm install", *values, "--wait", f"--timeout={PATIENCE}s")
+    notes = run("helm", "get", "notes", RELEASE, "-n", SYSTEM)
+    said = "".join(documented.shell(line.strip()) for line in notes.splitlines() if line.startswith("  "))
+    nodes = len(kubectl("get", "nodes", "-o", "name").split())
+    assert said.count("kaos-agent can work here") == nodes and "with the limits" not in said, said
+    assert not pods(SYSTEM, "app.kubernetes.io/name=kaos-node-agent-doctor"), "a Pod of `helm test` is left"
     pid = agent_pid()
     check_capabilities(pid)
+    limit = pods(SYSTEM, "app.kubernetes.io/name=kaos-node-agent")[0]["spec"]["containers"][0]["resources"]["limits"]["memory"]
+    assert limit == "512Mi" and agent_metrics()["memory_limit_bytes"] == 512 << 20, agent_metrics()["memory_limit_bytes"]
     say("installed; `doctor` is content with the chart's five capabilities")
     return kernel_objects(pid)
 
@@ -220,8 +138,8 @@ def first_requests():
     team = (HERE / "team.yaml").read_text()
     quiet = re.sub(r"\n *- \{name: OTEL_INCLUDE_HTTP_.*", "", team)
     kubectl("apply", "-f", "-", text=quiet)
-    wait_for_rollouts("team", SERVICES)
-    trace = ask_until_whole({"tools", "models"}, "without HTTP")
+    wait_for_team()
+    trace = ask_whole("without HTTP", served={"tools", "models"})
     told = Counter((span["resource"]["service.name"], span["name"]) for span in trace)
     assert told == WITHOUT_HTTP, f"missing: {WITHOUT_HTTP - told}, not expected: {told - WITHOUT_HTTP}"
     check_resources(trace)
@@ -230,72 +148,94 @@ def first_requests():
     say(f"calls name the {len({service for _, service in reached})} Services that they reached")
 
     kubectl("apply", "-f", "-", text=team)
-    wait_for_rollouts("team", SERVICES)
-    trace = ask_until_whole(set(SERVICES.values()), "all is done")
+    wait_for_team()
+    trace = ask_whole("all is done")
     check_resources(trace)
     assert check_peers(trace) == CALLED
-    # The kubelet's probes are the first requests of a pod. LiteLLM's are not excluded by its settings.
-    pod = pod_of("models")["metadata"]["name"]
-    served = [span for span in spans()
-              if span["resource"].get("k8s.pod.name") == pod and span["kind"] == "SPAN_KIND_SERVER"]
-    assert served, "nothing of the first pod"
+
+
+def troubleshooting():
+    """What the documentation asks where something is missing."""
+    pod = pod_of("supervisor")
+    process = on_the_node(main_process(pod))
+    in_pod = ("kubectl -n kaos-system exec", "kaos-agent")
+    said = documented.run_one(TROUBLESHOOTING, *in_pod, "doctor")
+    assert "kaos-agent can work here" in said, said
+    said = documented.run_one(TROUBLESHOOTING, *in_pod, "explain", "--pid", process)
+    assert "OTEL_SERVICE_NAME=supervisor" in said and "traced    yes" in said, said
+    if KIND:
+        listed = documented.run_one(TROUBLESHOOTING, "docker exec")
+        assert re.search(rf"^ *{process} .*python", listed, re.MULTILINE), listed
+    assert "ready" in documented.run_one(TROUBLESHOOTING, "kubectl -n kaos-system logs")
+    name = pod["metadata"]["name"]
+    said = documented.run_one(TROUBLESHOOTING, "kubectl get pod NAME", "-n", "team", NAME=name)
+    assert "kaos.tools/telemetry=enabled" in said, said
 
 
 def roll():
     before = pod_of("worker")["metadata"]["name"]
     kubectl("-n", "team", "rollout", "restart", "deployment/agent-worker")
-    wait_for_rollouts("team", ["agent-worker"])
+    wait_for_team()
     after = pod_of("worker")["metadata"]["name"]
     assert before != after
-    check_resources(ask_until_whole(set(SERVICES.values()), "rolled"))
+    check_resources(ask_whole("rolled"))
     say(f"{before} was replaced by {after}, which was told of from its first request")
 
 
 def relabel():
     pod = pod_of("tools")["metadata"]["name"]
     kubectl("-n", "team", "label", "pod", pod, "kaos.tools/telemetry=disabled", "--overwrite")
-    ask_until_whole(set(SERVICES.values()) - {"tools"}, "without tools")
-    kubectl("-n", "team", "label", "pod", pod, "kaos.tools/telemetry=enabled", "--overwrite")
-    check_resources(ask_until_whole(set(SERVICES.values()), "with tools"))
+    untold = {"tools"}
+
+    def is_observed(count):
+        return agent_metrics()["kubernetes_pods"] == count
+
+    eventually("one pod less is observed", lambda: is_observed(len(SERVICES) - 1))
+    ask_whole("without tools", served=set(SERVICES.values()) - untold, untold=untold)
+    documented.run_one(GETTING_STARTED, "kubectl label pod NAME", "-n", "team", "--overwrite", NAME=pod)
+    eventually("it is observed again", lambda: is_observed(len(SERVICES)))
+    check_resources(ask_whole("with tools"))
     say(f"{pod} was told of while it had the label")
 
 
 def delete():
     pod = pod_of("supervisor")["metadata"]["name"]
     kubectl("-n", "team", "delete", "pod", pod)
-    wait_for_rollouts("team", ["agent-supervisor"])
-    check_resources(ask_until_whole(set(SERVICES.values()), "deleted"))
+    wait_for_team()
+    check_resources(ask_whole("deleted"))
 
 
 def without_api_server():
     """The agent goes on with the pods that it knows, says so, and catches up."""
-    address = pods(SYSTEM, "app.kubernetes.io/name=kaos-node-agent")[0]["status"]["podIP"]
+    address = agent_address()
     service = service_url()
 
     def readyz():
-        return run("curl", "-sS", "--max-time", "5", f"http://{address}:9464/readyz", check=False)
+        return run("curl", "-sS", "--max-time", "5", f"http://{address}/readyz", check=False)
 
     assert readyz() == "ok", readyz()
-    _, before = newest(set(SERVICES.values()))
+    assert agent_metrics(address)["kubernetes_connected"] == 1
     run(str(SCRIPTS / "cp.sh"), "kill-apiserver")
     try:
         eventually("/readyz tells of it", lambda: "the API server does not answer" in readyz())
-        assert ask(delegation("alone"), service) == "alone"
+        assert agent_metrics(address)["kubernetes_connected"] == 0
+        asked = ask("alone", service)
     finally:
         run(str(SCRIPTS / "cp.sh"), "start-apiserver")
     eventually("/readyz tells that it is back", lambda: readyz() == "ok")
-    eventually("the trace of what was asked meanwhile", lambda: newest(set(SERVICES.values()))[1] > before)
+    assert agent_metrics(address)["kubernetes_connected"] == 1
+    wait_until_told(asked)
     pod = pod_of("worker")["metadata"]["name"]
     kubectl("-n", "team", "delete", "pod", pod)
-    wait_for_rollouts("team", ["agent-worker"])
-    check_resources(ask_until_whole(set(SERVICES.values()), "caught up"))
+    wait_for_team()
+    check_resources(ask_whole("caught up"))
     say("the API server was away: the agent went on, said so, and caught up")
 
 
 def upgrade(objects):
     """The new agent takes over pods that run already; of the old one nothing is left. It may not look at Services."""
-    may_read = ("auth", "can-i", "list", "services", f"--as=system:serviceaccount:{SYSTEM}:{AGENT}")
-    assert kubectl(*may_read) == "yes\n" and agent_metrics()["kubernetes_services_connected"] == 1
+    may_read = (TROUBLESHOOTING, "kubectl auth can-i list services")
+    assert documented.run_one(*may_read) == "yes\n" and agent_metrics()["kubernetes_services_connected"] == 1
     before = {pod["metadata"]["uid"] for pod in pods("team")}
     old = agent_pid()
     run("helm", "upgrade", RELEASE, str(CHART), "-n", SYSTEM, "--reuse-values", "--set", "agent.logLevel=DEBUG",
@@ -303,27 +243,48 @@ def upgrade(objects):
     kubectl("-n", SYSTEM, "rollout", "status", f"daemonset/{AGENT}", f"--timeout={PATIENCE}s")
     assert agent_pid() != old
     eventually("the old agent's kernel side is gone", lambda: not any(left_over(objects).values()))
-    trace = ask_until_whole(set(SERVICES.values()), "upgraded")
+    trace = ask_whole("upgraded")
     check_resources(trace)
     assert not any(key in span["attributes"] for span in trace for key in PEER[3:]), "a Service has a name"
-    assert kubectl(*may_read, check=False) == "no\n" and "kubernetes_services" not in agent_metrics()
+    assert documented.run_one(*may_read, check=False) == "no\n" and "kubernetes_services" not in agent_metrics()
     assert {pod["metadata"]["uid"] for pod in pods("team")} == before, "pods were restarted"
     say("upgraded: the new agent went on with pods that were running")
     return kernel_objects(agent_pid())
 
 
 def uninstall(objects):
-    kubectl("delete", "-f", str(HERE / "team.yaml"), "--wait=true")
-    run("helm", "uninstall", RELEASE, "-n", SYSTEM, "--wait", "--cascade", "foreground", f"--timeout={PATIENCE}s")
-    eventually("no pod is left", lambda: not kubectl("-n", SYSTEM, "get", "pods", "-l", f"app.kubernetes.io/instance={RELEASE}",
-                                                     "-o", "name").replace(f"pod/{AGENT}-doctor\n", ""))
-    assert all(objects.values()), objects
+    """While pods are traced. They go on, and nothing of the agent is left; the definitions are, until they are deleted."""
+    before = containers("team")
+    assert len(before) == len(SERVICES) and all(objects.values()), (before, objects)
+    documented.run_one(GETTING_STARTED, "helm uninstall")
+    of_release = ("-n", SYSTEM, "get", "pods", "-l", f"app.kubernetes.io/instance={RELEASE}", "-o", "name")
+    eventually("no pod is left", lambda: not kubectl(*of_release))
     eventually("the kernel's side is gone", lambda: not any(left_over(objects).values()))
     counts = ", ".join(f"{len(ids)} {kind.removesuffix('_id')}s" for kind, ids in objects.items())
     say(f"uninstalled: {counts} were in the kernel, none is left")
+    ask("alone again")
+    assert containers("team") == before, "the traced pods did not stay as they were"
     kept = kubectl("get", "crd", "-o", "name").split()
     assert kept == [f"customresourcedefinition.apiextensions.k8s.io/{name}.kaos.tools"
                     for name in ("agents", "mcpservers", "modelapis")], kept
+    documented.run_one(GETTING_STARTED, "kubectl delete crd")
+    eventually("the team is gone with its resources", lambda: not pods("team"))
+
+
+def containers(namespace):
+    """Those that run, by their ids."""
+    return {status["containerID"] for pod in pods(namespace) for status in pod["status"]["containerStatuses"]}
+
+
+def definitions_by_hand():
+    """helm takes over definitions that were applied before."""
+    documented.run_one(documented.CHART, "kaos-operator crds")
+    install = f"helm install {RELEASE} {CHART} -n {SYSTEM} --set agent.enabled=false,operator.replicas=0"
+    refused = documented.refused(install)
+    assert "cannot be imported" in refused, refused
+    documented.run_one(documented.CHART, "for name in agents mcpservers modelapis")
+    documented.shell(install)
+    documented.run_one(GETTING_STARTED, "helm uninstall")
 
 
 def on_this_machine():
@@ -343,22 +304,38 @@ def on_this_machine():
     return [*map(str, groups + spaces), *processes, *mounts]
 
 
+def load(images):
+    """Ours by the documented commands, and the workloads."""
+    ours = images[0].parent
+    # Where the programs are that the images were made of.
+    os.environ["PATH"] += f":{ours.parent}/debug"
+    for name in ("kaos-node-agent", "kaos-operator"):
+        beginning = "kind load image-archive" if KIND else "ctr -n k8s.io images import"
+        documented.run_one(GETTING_STARTED, f"{beginning} target/images/{name}.tar", **{"target/images": str(ours)})
+    for image in images:
+        if image.stem not in ("kaos-node-agent", "kaos-operator"):
+            subprocess.run([SCRIPTS / "import.sh", image], check=True, stdout=subprocess.DEVNULL)
+
+
 def main(images):
     before = on_this_machine()
     subprocess.run([SCRIPTS / "start.sh"], check=True)
     try:
-        for image in images:
-            subprocess.run([SCRIPTS / "import.sh", image], check=True, stdout=subprocess.DEVNULL)
+        load(images)
         kubectl("apply", "-f", str(HERE / "lab.yaml"))
         wait_for_rollouts("lab", ["collector", "model"])
         objects = install()
         first_requests()
+        troubleshooting()
         roll()
         relabel()
         delete()
+        pair.come_and_go()
         without_api_server()
         crowd.come_and_go()
         uninstall(upgrade(objects))
+        definitions_by_hand()
+        documented.check()
     finally:
         if "KAOS_KEEP_CLUSTER" not in os.environ:
             subprocess.run([SCRIPTS / "stop.sh"], check=True)
@@ -368,4 +345,4 @@ def main(images):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main([Path(image).resolve() for image in sys.argv[1:]])

@@ -66,7 +66,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
 /// A build fails, or an image cannot be made.
 pub fn passes(cluster: Cluster, keep: bool) -> Result<bool> {
     let script = |name: &str| paths::root().join("tests/cluster").join(name);
-    let mut archives: Vec<_> = images::make("e2e", true)?
+    let mut archives: Vec<_> = images::make("1", true)?
         .into_iter()
         .map(|(_, archive)| archive)
         .collect();

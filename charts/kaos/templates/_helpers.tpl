@@ -44,7 +44,7 @@ runAsUser: 0
 allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
 seccompProfile:
-  type: RuntimeDefault
+  type: {{ .Values.agent.seccompProfile }}
 appArmorProfile:
   type: {{ .Values.agent.appArmorProfile }}
 capabilities:
@@ -64,6 +64,9 @@ capabilities:
 - {name: btf, mountPath: /sys/kernel/btf, readOnly: true}
 - {name: tracing, mountPath: /sys/kernel/tracing, readOnly: true}
 - {name: cgroup, mountPath: /sys/fs/cgroup, readOnly: true}
+{{- with .Values.agent.volumeMounts }}
+{{ toYaml . }}
+{{- end }}
 {{- end }}
 
 {{- define "kaos.agent.volumes" -}}
@@ -73,4 +76,43 @@ capabilities:
   hostPath: {path: /sys/kernel/tracing, type: Directory}
 - name: cgroup
   hostPath: {path: /sys/fs/cgroup, type: Directory}
+{{- with .Values.agent.volumes }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- /* Whether all taints of .node that keep Pods away are among .tolerations, as "true" or nothing. Those that Kubernetes
+sets by itself pass, or a DaemonSet tolerates them. */}}
+{{- define "kaos.tolerated" -}}
+{{- $tolerated := true }}
+{{- range $taint := .node.spec.taints }}
+{{- $this := or (hasPrefix "node.kubernetes.io/" $taint.key) (eq $taint.effect "PreferNoSchedule") }}
+{{- range $.tolerations }}
+{{- $key := or (not .key) (eq .key $taint.key) }}
+{{- $value := or (eq (.operator | default "Equal") "Exists") (eq (.value | default "") ($taint.value | default "")) }}
+{{- $effect := or (not .effect) (eq .effect $taint.effect) }}
+{{- if and $key $value $effect }}{{ $this = true }}{{ end }}
+{{- end }}
+{{- if not $this }}{{ $tolerated = false }}{{ end }}
+{{- end }}
+{{- if $tolerated }}true{{ end }}
+{{- end }}
+
+{{- /* Names of the nodes that the DaemonSet runs on, as they are now, as YAML. None where no cluster is asked (`helm template`),
+or where `agent.affinity` says which: only the scheduler knows that. */}}
+{{- define "kaos.agent.nodes" -}}
+{{- $names := list }}
+{{- if not .Values.agent.affinity.nodeAffinity }}
+{{- range $node := (lookup "v1" "Node" "" "").items }}
+{{- $labels := $node.metadata.labels | default dict }}
+{{- $selected := true }}
+{{- range $key, $value := $.Values.agent.nodeSelector }}
+{{- if ne (get $labels $key) $value }}{{ $selected = false }}{{ end }}
+{{- end }}
+{{- if and $selected (include "kaos.tolerated" (dict "node" $node "tolerations" $.Values.agent.tolerations)) }}
+{{- $names = append $names $node.metadata.name }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- toYaml $names }}
 {{- end }}

@@ -324,34 +324,40 @@ mod tests {
 
     use super::*;
 
-    /// Commands of the agent in the documentation, without comments and without what is before them.
+    /// Commands of the agent in the documentation: lines of their own, without comments and without
+    /// what is before them, and code in sentences and tables.
     fn documented() -> Vec<String> {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        let mut files = vec![root.join("README.md")];
+        let mut files = vec![root.join("README.md"), root.join("charts/kaos/README.md")];
         let docs = std::fs::read_dir(root.join("docs")).expect("there is documentation");
         files.extend(docs.map(|entry| entry.expect("a file").path()));
-        let texts = files
-            .iter()
-            .map(|file| std::fs::read_to_string(file).expect("it can be read"));
-        texts
-            .flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>())
-            .filter_map(|line| {
-                let line = line.split(" # ").next()?.trim().replace("\'", "");
-                let line = line
+        let mut commands = Vec::new();
+        for file in files {
+            let text = std::fs::read_to_string(file).expect("it can be read");
+            let lines = text.lines().filter_map(|line| line.split(" # ").next());
+            let code = text.split('`').skip(1).step_by(2);
+            commands.extend(lines.chain(code).filter_map(|command| {
+                let command = command.trim().replace('\'', "");
+                let command = command
                     .trim_start_matches("sudo ")
                     .trim_start_matches("target/release/");
-                line.starts_with("kaos-agent ").then(|| line.to_owned())
-            })
-            .collect()
+                command
+                    .starts_with("kaos-agent ")
+                    .then(|| command.to_owned())
+            }));
+        }
+        commands
     }
 
     #[test]
     fn the_agent_takes_what_the_documentation_says() {
         let commands = documented();
-        assert!(commands.len() >= 6, "{commands:?}");
+        assert!(commands.len() >= 12, "{commands:?}");
         for command in commands {
-            let words = command.split_whitespace();
-            assert!(Arguments::try_parse_from(words).is_ok(), "{command}");
+            // Help and the version are errors that go to standard output.
+            let parsed = Arguments::try_parse_from(command.split_whitespace());
+            let is_refused = parsed.is_err_and(|error| error.use_stderr());
+            assert!(!is_refused, "{command}");
         }
     }
 

@@ -11,6 +11,8 @@
 //! - **Loses**: Services beyond that (`kubernetes.services_refused`). Without an API server what was
 //!   known holds, and is caught up with later.
 
+#[cfg(test)]
+mod outage_tests;
 mod peer;
 mod pod;
 mod pods;

@@ -5,9 +5,11 @@ use std::fmt::Debug;
 use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::TryStreamExt as _;
 use k8s_openapi::NamespaceResourceScope;
+use kube::api::ListParams;
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt as _, watcher as watch};
 use kube::{Api, Client, Resource};
@@ -15,6 +17,10 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use super::state::WatchState;
+
+/// How often it is asked after an outage whether the API server answers again. A watch that it takes is silent until
+/// something changes; of one that has just started so are its bookmarks.
+const ASKED_AGAIN: Duration = Duration::from_secs(5);
 
 /// No API server can be asked.
 #[derive(Debug, Error)]
@@ -62,11 +68,29 @@ pub(super) async fn follow<K, A>(
     K: Clone + Debug + DeserializeOwned + Send + 'static,
     A: Audience<K>,
 {
-    let stream = watch(Api::<K>::all(client), config).default_backoff();
+    let api = Api::<K>::all(client);
+    let one = ListParams {
+        label_selector: config.label_selector.clone(),
+        field_selector: config.field_selector.clone(),
+        limit: Some(1),
+        ..ListParams::default()
+    };
+    let stream = watch(api.clone(), config).default_backoff();
     let mut stream = pin!(stream);
     let mut follower = Follower::new(audience, state);
     loop {
-        match stream.try_next().await {
+        let is_out = follower.state.is_synced() && !follower.state.is_connected();
+        let news = tokio::select! {
+            news = stream.try_next() => news,
+            () = tokio::time::sleep(ASKED_AGAIN), if is_out => {
+                let answer = tokio::time::timeout(ASKED_AGAIN, api.list(&one)).await;
+                if matches!(answer, Ok(Ok(_))) {
+                    follower.state.answered();
+                }
+                continue;
+            }
+        };
+        match news {
             Ok(Some(event)) => {
                 follower.state.answered();
                 if !follower.push(event) {

@@ -1,12 +1,12 @@
 //! What helm makes of the chart.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kaos_operator::reconcile::Runtimes;
 use kaos_operator::settings::{LogLevel, Settings};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::control_plane::{chart, documents, helm, helm_template};
+use super::control_plane::{ControlPlane, chart, documents, helm, helm_template};
 
 /// Everything that is off by default.
 const EVERYTHING: &[&str] = &[
@@ -38,9 +38,14 @@ const EVERYTHING: &[&str] = &[
     "agent.logLevel=DEBUG",
     "agent.args[0]=--init-containers",
     "agent.env[0].name=NO_COLOR",
-    "agent.env[0].value=1",
+    "agent.env[0].value=always",
     "agent.resolveServices=false",
+    "agent.volumes[0].name=authority",
+    "agent.volumes[0].configMap.name=authority",
+    "agent.volumeMounts[0].name=authority",
+    "agent.volumeMounts[0].mountPath=/authority",
     "agent.sysAdmin=true",
+    "agent.seccompProfile=Unconfined",
     "agent.appArmorProfile=RuntimeDefault",
     "agent.imagePullSecrets[0].name=registry",
     "agent.priorityClassName=system-node-critical",
@@ -89,6 +94,167 @@ fn golden_templates() {
         documents(&nothing.expect("valid values")),
         Vec::<Value>::new()
     );
+}
+
+/// What there is of which kind.
+fn kinds(values: &[&str]) -> BTreeMap<String, usize> {
+    let text = helm_template(values).expect("valid values");
+    let mut found = BTreeMap::new();
+    for object in documents(&text) {
+        let kind = object["kind"].as_str().expect("a kind").to_owned();
+        *found.entry(kind).or_default() += 1;
+    }
+    found
+}
+
+#[test]
+#[ignore = "cluster: needs helm"]
+fn either_is_installed_without_the_other() {
+    let expected = |kinds: &[(&str, usize)]| -> BTreeMap<_, _> {
+        let kinds = kinds.iter();
+        kinds
+            .map(|(kind, count)| ((*kind).to_owned(), *count))
+            .collect()
+    };
+    let operator = [
+        ("ClusterRole", 1),
+        ("ClusterRoleBinding", 1),
+        ("ConfigMap", 2),
+        ("CustomResourceDefinition", 3),
+        ("Deployment", 1),
+        ("Role", 1),
+        ("RoleBinding", 1),
+        ("ServiceAccount", 1),
+    ];
+    assert_eq!(kinds(&["agent.enabled=false"]), expected(&operator));
+    // `helm test`'s Pod is the only one; the definitions are the operator's.
+    let agent = [
+        ("ClusterRole", 1),
+        ("ClusterRoleBinding", 1),
+        ("DaemonSet", 1),
+        ("Pod", 1),
+        ("ServiceAccount", 1),
+    ];
+    assert_eq!(kinds(&["operator.enabled=false"]), expected(&agent));
+    // Whatever else is asked for, nothing of who is not there comes with it.
+    for (off, its) in [("operator", "kaos-node-agent"), ("agent", "kaos-operator")] {
+        let off = format!("{off}.enabled=false");
+        let values: Vec<_> = EVERYTHING.iter().copied().chain([off.as_str()]).collect();
+        for object in documents(&helm_template(&values).expect("valid values")) {
+            let name = object["metadata"]["name"].as_str().expect("a name");
+            let is_shared = name == "kaos-mcp-runtimes" || name.ends_with(".kaos.tools");
+            let is_right = name.starts_with(its) || is_shared && its == "kaos-operator";
+            assert!(is_right, "{off}: {name}");
+        }
+    }
+}
+
+#[tokio::test]
+#[ignore = "cluster: needs a control plane"]
+async fn an_api_server_takes_what_the_chart_makes() {
+    let plane = ControlPlane::start(&[]).await;
+    // The Pod of `helm test` runs under it; a controller that is not here makes it.
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount",
+        "metadata": {"name": "default", "namespace": "kaos-system"}});
+    plane.apply(&account).await;
+    let mut taken = BTreeSet::new();
+    for object in documents(&helm_template(EVERYTHING).expect("valid values")) {
+        let kind = object["kind"].as_str().expect("a kind").to_owned();
+        // The Prometheus operator's.
+        if kind != "PodMonitor" {
+            // Fields that it does not know are refused, too.
+            let answer = plane.try_dry(&object).await;
+            answer.unwrap_or_else(|error| panic!("{error}: {object}"));
+            taken.insert(kind);
+        }
+    }
+    for kind in ["NetworkPolicy", "PodDisruptionBudget", "DaemonSet", "Pod"] {
+        assert!(taken.contains(kind), "{kind} is not among {taken:?}");
+    }
+}
+
+#[tokio::test]
+#[ignore = "cluster: needs a control plane"]
+async fn doctor_is_asked_on_each_node_of_the_daemonset() {
+    let plane = ControlPlane::start(&[]).await;
+    let taint = |effect: &str| json!([{"key": "kind", "value": "gpu", "effect": effect}]);
+    let young = json!([{"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}]);
+    for (name, os, taints) in [
+        ("plain", "linux", json!([])),
+        ("window", "windows", json!([])),
+        ("tainted", "linux", taint("NoSchedule")),
+        ("avoided", "linux", taint("PreferNoSchedule")),
+        ("young.example", "linux", young),
+    ] {
+        let labels = json!({"kubernetes.io/os": os});
+        let node = json!({"apiVersion": "v1", "kind": "Node", "spec": {"taints": taints},
+            "metadata": {"name": name, "labels": labels}});
+        plane.apply(&node).await;
+    }
+    let rest = ["avoided", "plain", "young.example"];
+    let all = ["avoided", "plain", "tainted", "young.example"];
+    for (values, expected) in [
+        (&[][..], &all[..]),
+        (&["agent.tolerations=null"], &rest),
+        (
+            &["agent.tolerations=null", "agent.nodeSelector.none=such"],
+            &[],
+        ),
+        (
+            &[
+                "agent.tolerations[0].key=kind",
+                "agent.tolerations[0].operator=Exists",
+            ],
+            &all,
+        ),
+        (
+            &[
+                "agent.tolerations[0].key=kind",
+                "agent.tolerations[0].value=gpu",
+            ],
+            &all,
+        ),
+        (
+            &[
+                "agent.tolerations[0].key=kind",
+                "agent.tolerations[0].value=disk",
+            ],
+            &rest,
+        ),
+        (
+            &[
+                "agent.tolerations[0].operator=Exists",
+                "agent.tolerations[0].effect=NoExecute",
+            ],
+            &rest,
+        ),
+    ] {
+        // The definitions belong to who installed them.
+        let alone = ["operator.enabled=false"];
+        let values: Vec<_> = alone.iter().chain(values).copied().collect();
+        let text = plane.helm_template("other", &values);
+        let text = text.expect("valid values");
+        let pods = documents(&text)
+            .into_iter()
+            .filter(|it| it["kind"] == "Pod");
+        let mut asked = Vec::new();
+        for pod in pods {
+            let term = "/spec/affinity/nodeAffinity\
+                /requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms/0";
+            let fields = pod.pointer(term).map(|term| &term["matchFields"][0]);
+            let node = fields.and_then(|fields| fields["values"][0].as_str());
+            let suffix = node.map(|node| format!("-{node}")).unwrap_or_default();
+            let name = format!("other-node-agent-doctor{suffix}");
+            assert_eq!(pod["metadata"]["name"], json!(name));
+            asked.push(node.unwrap_or("whichever").to_owned());
+        }
+        let expected = if expected.is_empty() {
+            &["whichever"]
+        } else {
+            expected
+        };
+        assert_eq!(asked, expected, "{values:?}");
+    }
 }
 
 #[test]
@@ -143,6 +309,10 @@ fn values_that_are_not_valid_are_refused() {
         ("operator.replicas=-1", "/operator/replicas"),
         ("operator.env[0].value=x", "/operator/env/0"),
         ("agent.env[0].value=x", "/agent/env/0"),
+        ("agent.env[0].value=1", "/agent/env/0/value"),
+        ("operator.env[0].value=1", "/operator/env/0/value"),
+        ("agent.volumes[0].emptyDir=x", "/agent/volumes/0"),
+        ("agent.seccompProfile=None", "/agent/seccompProfile"),
         ("agent.appArmorProfile=None", "/agent/appArmorProfile"),
         (
             "operator.webhook.failurePolicy=Never",

@@ -106,8 +106,7 @@ impl ControlPlane {
     /// deleted resource owned.
     pub fn start_garbage_collector(&mut self) {
         let path = self.directory.path();
-        let kubeconfig = kubeconfig(path, self.port, ADMIN_TOKEN);
-        let file = write(path, "admin.json", &kubeconfig);
+        let file = self.kubeconfig();
         let program = tool("kubernetes-1.36.3/kube-controller-manager");
         self.controller_manager = Some(Running::start(
             path,
@@ -119,6 +118,13 @@ impl ControlPlane {
                 "--secure-port=0".to_owned(),
             ]),
         ));
+    }
+
+    /// A kubeconfig of the administrator.
+    pub fn kubeconfig(&self) -> PathBuf {
+        let path = self.directory.path();
+        let text = kubeconfig(path, self.port, ADMIN_TOKEN);
+        write(path, "admin.json", &text)
     }
 
     /// Kills the API server.
@@ -166,6 +172,21 @@ impl ControlPlane {
 
     /// Applies an object as the administrator; the API server may refuse it.
     pub async fn try_apply(&self, object: &Value) -> Result<DynamicObject, kube::Error> {
+        let params = PatchParams::apply("tests").force();
+        self.try_apply_with(object, &params).await
+    }
+
+    /// What the API server would say to an object, which is not stored.
+    pub async fn try_dry(&self, object: &Value) -> Result<DynamicObject, kube::Error> {
+        let params = PatchParams::apply("tests").force().dry_run();
+        self.try_apply_with(object, &params).await
+    }
+
+    async fn try_apply_with(
+        &self,
+        object: &Value,
+        params: &PatchParams,
+    ) -> Result<DynamicObject, kube::Error> {
         let object: DynamicObject = serde_json::from_value(object.clone()).expect("an object");
         let types = object.types.clone().expect("a type");
         let kind = GroupVersionKind::try_from(&types).expect("a kind");
@@ -177,8 +198,7 @@ impl ControlPlane {
             }
             kube::discovery::Scope::Cluster => Api::all_with(self.client.clone(), &resource),
         };
-        let params = PatchParams::apply("tests").force();
-        api.patch(&object.name_any(), &params, &Patch::Apply(&object))
+        api.patch(&object.name_any(), params, &Patch::Apply(&object))
             .await
     }
 
@@ -342,8 +362,22 @@ pub fn chart() -> PathBuf {
 
 /// The chart with these values (`--set`), or what helm says against them.
 pub fn helm_template(values: &[&str]) -> Result<String, String> {
-    let output = helm()
-        .args(["template", "kaos"])
+    template(&mut helm(), "kaos", values)
+}
+
+impl ControlPlane {
+    /// The same of a release of another name, by a helm that asks this API server what there is
+    /// (`lookup`).
+    pub fn helm_template(&self, release: &str, values: &[&str]) -> Result<String, String> {
+        let mut helm = helm();
+        helm.arg("--kubeconfig").arg(self.kubeconfig());
+        template(helm.arg("--dry-run=server"), release, values)
+    }
+}
+
+fn template(helm: &mut Command, release: &str, values: &[&str]) -> Result<String, String> {
+    let output = helm
+        .args(["template", release])
         .arg(chart())
         .args(["--namespace", SYSTEM])
         .args(values.iter().flat_map(|value| ["--set", value]))

@@ -63,6 +63,11 @@ const PACKAGES: &[Package] = &[
         name: "curl",
         probe: Probe::Program("curl"),
     },
+    // Which authorities images trust.
+    Package {
+        name: "ca-certificates",
+        probe: Probe::File("/etc/ssl/certs/ca-certificates.crt"),
+    },
     Package {
         name: "golang-go",
         probe: Probe::Program("go"),
