@@ -3,6 +3,10 @@
 /// Bytes of a record's header: type, version, length.
 pub const RECORD_HEADER: u32 = 5;
 
+/// Records of one operation that are looked at, and of a connection that are remembered: the end of a
+/// handshake may come with the first request, or before it.
+pub const MOST_RECORDS: usize = 3;
+
 /// Type of a record that carries the application's bytes; in TLS 1.3 also the end of a handshake.
 const APPLICATION_DATA: u8 = 23;
 /// Most plain text in one record.
@@ -23,6 +27,15 @@ pub fn record_length(header: [u8; RECORD_HEADER as usize]) -> u32 {
         (header[3] as u32) << 8 | header[4] as u32
     } else {
         0
+    }
+}
+
+/// Notes the length of another record, if it is one, after those before it; the last few are kept.
+#[inline(always)]
+pub fn note(lengths: &mut [u32; MOST_RECORDS], length: u32) {
+    if length != 0 {
+        let [_, second, third] = *lengths;
+        *lengths = [second, third, length];
     }
 }
 
@@ -62,6 +75,17 @@ mod tests {
         assert_eq!(next_record([20, 3, 3, 0, 1], 10), Some(16));
         assert_eq!(next_record([22, 3, 1, 1, 0], 0), Some(261));
         assert_eq!(next_record(*b"HTTP/", 0), None);
+    }
+
+    #[test]
+    fn the_last_lengths_are_kept() {
+        let mut lengths = [0; MOST_RECORDS];
+        for length in [53, 0, 200, 300] {
+            note(&mut lengths, length);
+        }
+        assert_eq!(lengths, [53, 200, 300]);
+        note(&mut lengths, 400);
+        assert_eq!(lengths, [200, 300, 400]);
     }
 
     #[test]

@@ -1,23 +1,18 @@
 //! Who caused which call: `causes.py` says so in the calls' own URLs, and the spans are held against
 //! that.
 
+mod backend;
+mod client;
+
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
-use axum::Router;
-use axum::extract::Path as UrlPath;
-use axum::routing::get;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
-use tokio::runtime::Runtime;
-
+use self::backend::Backend;
+use self::client::{Client, Manner};
 use crate::agent::{Agent, Stats};
-use crate::bench::listen::listen;
+use crate::bench::tls::Tls;
 use crate::received::Span;
 use crate::receiver::Receiver;
 use crate::workloads::{Server, Workloads};
@@ -42,6 +37,12 @@ impl Causes {
     /// Counts the calls among spans.
     #[must_use]
     pub fn of(spans: &[Span]) -> Self {
+        Self::of_requests(spans, |_| true)
+    }
+
+    /// Counts those of some requests, by their numbers.
+    #[must_use]
+    pub fn of_requests(spans: &[Span], is_counted: impl Fn(usize) -> bool) -> Self {
         let requests: BTreeMap<&str, &str> = spans
             .iter()
             .filter(|span| span.kind == "SERVER")
@@ -52,6 +53,9 @@ impl Causes {
             let Some(ident) = ident(call, "/out/") else {
                 continue;
             };
+            if !ident.parse().is_ok_and(&is_counted) {
+                continue;
+            }
             let is_its = |span_id: &str| requests.get(span_id) == Some(&ident);
             *match (call.parent_id.as_str(), &call.links[..]) {
                 ("", []) => &mut causes.unknown,
@@ -63,9 +67,9 @@ impl Causes {
         causes
     }
 
-    /// How many calls were counted.
+    /// How many there are.
     #[must_use]
-    pub fn calls(&self) -> usize {
+    pub fn calls(self) -> usize {
         self.right + self.linked + self.unknown + self.wrong
     }
 }
@@ -103,6 +107,32 @@ pub struct Run<'a> {
     pub in_flight: usize,
     /// Requests.
     pub requests: usize,
+    /// Over what they come and call.
+    pub over: Over,
+}
+
+/// What is below the requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Over {
+    /// A connection for each request.
+    #[default]
+    Plain,
+    /// A connection for as many requests as in flight, one after the other.
+    Kept,
+    /// A connection for each request, over TLS, as is what they call.
+    Tls,
+    /// Both.
+    KeptTls,
+}
+
+impl Over {
+    fn is_encrypted(self) -> bool {
+        matches!(self, Self::Tls | Self::KeptTls)
+    }
+
+    fn is_kept(self) -> bool {
+        matches!(self, Self::Kept | Self::KeptTls)
+    }
 }
 
 impl Run<'_> {
@@ -121,9 +151,14 @@ impl Run<'_> {
     /// As [`go`](Self::go).
     #[must_use]
     pub fn go_with(self, agent: impl FnOnce(&Server) -> Agent) -> (Causes, Stats) {
-        let bed = Bed::start(self.python, self.kind);
+        let tls = self.over.is_encrypted().then(Tls::new);
+        let bed = Bed::start_over(self.python, self.kind, tls);
         let agent = agent(&bed.server);
-        bed.drive(self.in_flight, self.requests);
+        if self.over.is_kept() {
+            bed.drive_kept(self.in_flight, self.requests);
+        } else {
+            bed.drive(self.in_flight, self.requests);
+        }
         bed.wait_for_calls(self.requests * CALLS);
         let stats = agent.stop();
         (bed.told(), stats)
@@ -136,26 +171,78 @@ pub struct Bed {
     pub server: Server,
     receiver: Receiver,
     backend: Backend,
+    tls: Option<Arc<Tls>>,
 }
 
 impl Bed {
     /// Starts a server of `causes.py`.
     #[must_use]
     pub fn start(python: &Path, kind: &str) -> Self {
+        Self::start_over(python, kind, None)
+    }
+
+    /// The same over TLS, if so, on both sides.
+    #[must_use]
+    pub fn start_over(python: &Path, kind: &str, tls: Option<Tls>) -> Self {
         let receiver = Receiver::start();
-        let backend = Backend::start();
+        let backend = Backend::start(tls.as_ref());
         let workloads = Workloads::of(&receiver);
+        let workloads = match &tls {
+            Some(tls) => workloads.over(&tls.certificate),
+            None => workloads,
+        };
         Self {
             server: workloads.causes("server", python, kind, &backend.url()),
             receiver,
             backend,
+            tls: tls.map(Arc::new),
         }
     }
 
-    /// Makes so many requests, so many at a time.
+    /// Makes so many requests, so many at a time, each on a connection of its own.
     pub fn drive(&self, in_flight: usize, requests: usize) {
-        let driving = drive(self.server.port, in_flight, requests);
+        self.drive_as(Manner::Closing, in_flight, requests);
+    }
+
+    /// The same on connections that are kept.
+    pub fn drive_kept(&self, in_flight: usize, requests: usize) {
+        self.drive_as(Manner::Keeping, in_flight, requests);
+    }
+
+    /// The same, but who makes one with an odd number leaves without having been answered.
+    pub fn drive_leaving(&self, in_flight: usize, requests: usize) {
+        let came = self.backend.came();
+        self.drive_as(Manner::Leaving(came), in_flight, requests);
+    }
+
+    /// Makes so many requests at once, and kills the server when each waits for its second call.
+    ///
+    /// # Panics
+    /// The calls do not come.
+    pub fn drive_until_killed(&self, requests: usize) {
+        self.backend.hold();
+        let mut came = self.backend.came();
+        let asking = self.client(Manner::Closing).ask_in_vain(requests);
+        self.backend.runtime.block_on(async {
+            let asking = tokio::spawn(asking);
+            let all = |came: &BTreeMap<_, _>| came.values().sum::<usize>() == 2 * requests;
+            came.wait_for(all).await.expect("the backend runs");
+            self.server.process.signal(libc::SIGKILL);
+            asking.await.expect("all were asked");
+        });
+    }
+
+    fn drive_as(&self, manner: Manner, in_flight: usize, requests: usize) {
+        let driving = self.client(manner).drive(in_flight, requests);
         self.backend.runtime.block_on(driving);
+    }
+
+    fn client(&self, manner: Manner) -> Client {
+        Client {
+            port: self.server.port,
+            tls: self.tls.clone(),
+            manner,
+        }
     }
 
     /// Waits until so many calls were told.
@@ -170,63 +257,10 @@ impl Bed {
     pub fn told(&self) -> Causes {
         Causes::of(&self.receiver.received().spans)
     }
-}
 
-/// What the requests call: answers each call after a time of its own.
-struct Backend {
-    address: SocketAddr,
-    runtime: Runtime,
-}
-
-impl Backend {
-    fn start() -> Self {
-        let (runtime, listener, address) = listen();
-        let answer = |UrlPath((ident, call)): UrlPath<(usize, usize)>| async move {
-            // So that the answers do not come in the order of the calls.
-            let milliseconds = (ident * 7 + call * 13) % 17;
-            tokio::time::sleep(Duration::from_millis(milliseconds as u64)).await;
-            "answer"
-        };
-        let application = Router::new().route("/out/{ident}/{call}", get(answer));
-        runtime.spawn(async move { axum::serve(listener, application).await });
-        Self { address, runtime }
+    /// How those of the calls of some requests were, by their numbers.
+    #[must_use]
+    pub fn told_of(&self, is_counted: impl Fn(usize) -> bool) -> Causes {
+        Causes::of_requests(&self.receiver.received().spans, is_counted)
     }
-
-    fn url(&self) -> String {
-        format!("http://{}", self.address)
-    }
-}
-
-/// Makes so many requests, so many at a time, each on a connection of its own.
-async fn drive(port: u16, in_flight: usize, requests: usize) {
-    let next = Arc::new(AtomicUsize::new(0));
-    let workers = (0..in_flight).map(|_| {
-        let next = Arc::clone(&next);
-        tokio::spawn(async move {
-            loop {
-                let number = next.fetch_add(1, Ordering::Relaxed);
-                if number >= requests {
-                    break;
-                }
-                ask(port, number).await;
-            }
-        })
-    });
-    for worker in workers.collect::<Vec<_>>() {
-        worker.await.expect("all requests are answered");
-    }
-}
-
-async fn ask(port: u16, number: usize) {
-    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await;
-    let mut stream = stream.expect("the server listens");
-    let request = format!("GET /in/{number} HTTP/1.1\r\nhost: server\r\nconnection: close\r\n\r\n");
-    stream
-        .write_all(request.as_bytes())
-        .await
-        .expect("it reads");
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).await.expect("it answers");
-    let answer = String::from_utf8_lossy(&answer);
-    assert!(answer.starts_with("HTTP/1.1 200"), "{number}: {answer}");
 }

@@ -6,6 +6,7 @@
 
 pub mod agent;
 pub mod bench;
+pub mod bpf;
 pub mod causes;
 pub mod chat;
 pub mod connection;
@@ -13,11 +14,15 @@ pub mod nginx;
 pub mod process;
 pub mod received;
 pub mod receiver;
+pub mod skip;
 pub mod story;
 pub mod tree;
 pub mod workloads;
 
 use std::time::Duration;
+
+/// Said by a test that fails because something false was told: `cargo xtask test` does not try it again.
+pub const WRONG: &str = "wrong, and so never tried again";
 
 /// How long a test waits for anything before it fails. Far more than a busy machine or an emulated one
 /// needs, since a deadline that is met costs nothing.

@@ -1,10 +1,13 @@
 //! Which request caused which call, in real servers that interleave hundreds of them.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use kaos_tests::causes::{CALLS, Causes, Run};
-use kaos_tests::workloads::{Need, built_pythons, lacks, python, python_roots};
+use kaos_tests::WRONG;
+use kaos_tests::agent::Agent;
+use kaos_tests::causes::{Bed, CALLS, Causes, Over, Run};
+use kaos_tests::workloads::{
+    Need, built_pythons, lacks, other_interpreters, python, python_roots, skip,
+};
 
 /// What is promised of a kind of server.
 #[derive(Clone, Copy)]
@@ -35,6 +38,12 @@ const KINDS: &[(&str, Promise)] = &[
     ("aiohttp-aiohttp-plain", All),
     ("aiohttp-raw-stream", All),
     ("threads-raw-plain", All),
+    ("flask-raw-plain", All),
+    ("hypercorn-raw-plain", All),
+    ("hypercorn-httpx-stream", All),
+    ("tornado-raw-plain", All),
+    ("tornado-httpx-stream", All),
+    ("workers-raw-plain", All),
     ("gunicorn-raw-plain", All),
     ("gunicorn-httpx-mix", All),
     ("gthread-raw-plain", All),
@@ -51,16 +60,19 @@ const KINDS: &[(&str, Promise)] = &[
 /// Runs each and prints the table; panics after it where a promise was not kept.
 fn hold(runs: &[(Run<'_>, Promise)]) {
     let mut broken = Vec::new();
+    let mut wrong = 0;
     for (run, promise) in runs {
         let (causes, _) = run.go();
         let calls = run.requests * CALLS;
         let row = format!(
-            "{} {:<30} {:>4} in flight {causes}",
+            "{} {:<30} {:>4} in flight {:<8} {causes}",
             run.python.display(),
             run.kind,
-            run.in_flight
+            run.in_flight,
+            format!("{:?}", run.over)
         );
         println!("{row}");
+        wrong += causes.wrong;
         let (right, linked) = match promise {
             All => (calls, 0),
             HalfLinked => (calls / 2, calls / 2),
@@ -77,7 +89,9 @@ fn hold(runs: &[(Run<'_>, Promise)]) {
             broken.push(row);
         }
     }
-    assert!(broken.is_empty(), "not as promised:\n{}", broken.join("\n"));
+    let broken = broken.join("\n");
+    assert_eq!(wrong, 0, "{WRONG}:\n{broken}");
+    assert!(broken.is_empty(), "not as promised:\n{broken}");
 }
 
 fn run<'a>(python: &'a Path, kind: &'a str, in_flight: usize) -> Run<'a> {
@@ -86,6 +100,7 @@ fn run<'a>(python: &'a Path, kind: &'a str, in_flight: usize) -> Run<'a> {
         kind,
         in_flight,
         requests: (2 * in_flight).clamp(8, 256),
+        over: Over::Plain,
     }
 }
 
@@ -115,12 +130,129 @@ fn causes_are_told_however_many_are_in_flight() {
         "uvicornuv-raw-plain",
         "aiohttp-raw-plain",
         "uvicornuv-raw-mix",
+        "starlette-httpx-middlestream",
+        "gthread-raw-plain",
+        "flask-raw-plain",
     ];
-    let runs: Vec<_> = kinds
-        .iter()
-        .flat_map(|kind| [1, 8, 256].map(|in_flight| (run(&python, kind, in_flight), All)))
-        .collect();
+    let with = |kind, over| {
+        [1, 8, 256].map(|in_flight| {
+            let run = run(&python, kind, in_flight);
+            (Run { over, ..run }, All)
+        })
+    };
+    let plain = kinds.into_iter().flat_map(|kind| with(kind, Over::Plain));
+    let encrypted = with("uvicornuv-httpx-mix", Over::Tls);
+    hold(&plain.chain(encrypted).collect::<Vec<_>>());
+}
+
+/// Over TLS a call is written before it is sent, and read after it was received.
+#[test]
+#[ignore = "kernel: real workloads, needs root"]
+fn causes_are_told_over_tls() {
+    if lacks(&[Need::Python]) {
+        return;
+    }
+    let python = python();
+    let kinds = [
+        "uvicorn-raw-plain",
+        "uvicorn-httpx-mix",
+        "uvicornuv-raw-plain",
+        "uvicornuv-httpx-mix",
+        "aiohttp-aiohttp-plain",
+        "gthread-raw-plain",
+        "threads-raw-plain",
+    ];
+    let run = |kind| Run {
+        over: Over::Tls,
+        ..run(&python, kind, 64)
+    };
+    let runs: Vec<_> = kinds.iter().map(|kind| (run(kind), All)).collect();
     hold(&runs);
+}
+
+/// The requests of a connection come one after the other, and are served where those before them were.
+#[test]
+#[ignore = "kernel: real workloads, needs root"]
+fn causes_are_told_on_connections_that_are_kept() {
+    if lacks(&[Need::Python]) {
+        return;
+    }
+    let python = python();
+    let kinds = [
+        ("uvicorn-raw-plain", Over::Kept),
+        ("uvicornuv-raw-mix", Over::Kept),
+        ("aiohttp-raw-plain", Over::Kept),
+        ("threads-raw-plain", Over::Kept),
+        ("uvicornuv-raw-plain", Over::KeptTls),
+        ("aiohttp-aiohttp-plain", Over::KeptTls),
+    ];
+    let runs = kinds.map(|(kind, over)| {
+        let requests = 4 * 32;
+        let run = Run {
+            over,
+            requests,
+            ..run(&python, kind, 32)
+        };
+        (run, All)
+    });
+    hold(&runs);
+}
+
+/// Servers, and of how many calls before the response the cause is known, of the two that each request makes
+/// then: with asyncio and h11 each connection is received from in a context of its own, which leads to them.
+const OF_SEVERAL: [(&str, usize); 3] = [
+    ("uvicorn-raw-plain", 2),
+    ("uvicornuv-raw-plain", 0),
+    ("aiohttp-raw-plain", 0),
+];
+
+/// Each second client leaves while its request is served: its calls go on, nobody responds, and others
+/// are served meanwhile.
+#[test]
+#[ignore = "kernel: real workloads, needs root"]
+fn a_client_that_leaves_costs_others_nothing() {
+    const REQUESTS: usize = 64;
+    if lacks(&[Need::Python]) {
+        return;
+    }
+    let python = python();
+    for (kind, known) in OF_SEVERAL {
+        let bed = Bed::start(&python, kind);
+        let agent = Agent::watch(&[&bed.server.process], &[]);
+        bed.drive_leaving(16, REQUESTS);
+        bed.wait_for_calls(REQUESTS * CALLS);
+        let _stats = agent.stop();
+        let stayed = bed.told_of(|number| number % 2 == 0);
+        let left = bed.told_of(|number| number % 2 == 1);
+        println!("{kind:<20} answered: {stayed}  left: {left}");
+        assert_eq!(stayed.wrong + left.wrong, 0, "{WRONG}: {kind}");
+        assert_eq!(stayed.right, REQUESTS / 2 * CALLS, "{kind}: {stayed}");
+        // Of those that left the calls until then, where they are known at once.
+        assert!(left.right >= REQUESTS / 2 * known, "{kind}: {left}");
+    }
+}
+
+/// A server that is killed while it serves several: of each request the first call was answered, and
+/// the second was not.
+#[test]
+#[ignore = "kernel: real workloads, needs root"]
+fn a_server_that_is_killed_is_told_without_a_guess() {
+    const REQUESTS: usize = 16;
+    if lacks(&[Need::Python]) {
+        return;
+    }
+    let python = python();
+    for (kind, known) in OF_SEVERAL {
+        let bed = Bed::start(&python, kind);
+        let agent = Agent::watch(&[&bed.server.process], &[]);
+        bed.drive_until_killed(REQUESTS);
+        bed.wait_for_calls(2 * REQUESTS);
+        let _stats = agent.stop();
+        let told = bed.told();
+        println!("{kind:<20} {told}");
+        assert_eq!(told.wrong, 0, "{WRONG}: {kind}: {told}");
+        assert_eq!(told.right, REQUESTS * known, "{kind}: {told}");
+    }
 }
 
 /// `Context()` and `Context.copy()` make contexts that are no copies of the running one, at addresses
@@ -135,39 +267,35 @@ fn an_address_that_is_used_again_inherits_nothing() {
     hold(&[(run(&python, "uvicorn-raw-fresh", 16), Nothing)]);
 }
 
-/// The distribution's interpreter: stripped, linked statically, not the one of the environment.
-/// `KAOS_CAUSALITY_PYTHON` names further ones that can import the packages, separated by colons.
+/// The distribution's interpreter, and those of pyenv, in all of their versions that are followed.
 #[test]
 #[ignore = "kernel: real workloads, needs root"]
 fn causes_are_told_by_other_interpreters() {
     if lacks(&[Need::Python]) {
         return;
     }
-    let named = std::env::var_os("KAOS_CAUSALITY_PYTHON").unwrap_or_default();
-    let mut interpreters: Vec<PathBuf> = std::env::split_paths(&named).collect();
-    interpreters.push(PathBuf::from("/usr/bin/python3"));
-    let kinds = [
-        "uvicorn-raw-plain",
-        "uvicornuv-raw-plain",
-        "starlette-raw-sync",
-        "threads-raw-plain",
-    ];
-    let mut runs = Vec::new();
-    for interpreter in &interpreters {
-        // Packages with native parts are for one version.
-        let imports = Command::new(interpreter)
-            .args(["-c", "import uvicorn, uvloop, httptools, starlette"])
-            .env("PYTHONPATH", kaos_tests::workloads::packages())
-            .output();
-        if !imports.is_ok_and(|output| output.status.success()) {
-            println!(
-                "skipped {}: it cannot use the packages",
-                interpreter.display()
-            );
-            continue;
-        }
-        runs.extend(kinds.iter().map(|kind| (run(interpreter, kind, 32), All)));
+    let interpreters = other_interpreters();
+    if interpreters.is_empty() {
+        skip("no other interpreter has the packages; type: cargo xtask setup");
+        return;
     }
+    let kinds = [
+        ("uvicorn-raw-plain", Over::Plain, All),
+        ("uvicorn-httpx-gather", Over::Tls, All),
+        ("uvicornuv-raw-plain", Over::Plain, All),
+        ("starlette-raw-sync", Over::Plain, All),
+        ("threads-raw-plain", Over::Plain, All),
+        ("uvicorn-raw-executor", Over::Plain, Nothing),
+    ];
+    let runs: Vec<_> = interpreters
+        .iter()
+        .flat_map(|python| {
+            kinds.map(|(kind, over, promise)| {
+                let run = run(python, kind, 32);
+                (Run { over, ..run }, promise)
+            })
+        })
+        .collect();
     hold(&runs);
 }
 

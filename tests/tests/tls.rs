@@ -229,6 +229,38 @@ fn openssl_on_musl() {
     });
 }
 
+/// Which socket carries a connection is known of each that comes when no other does: what was received
+/// before, and by whom, is over.
+#[test]
+#[ignore = "kernel: real workloads, needs root"]
+fn sockets_of_connections_that_come_one_after_the_other_are_known() {
+    const CONNECTIONS: usize = 64;
+    if lacks(&[Need::Python, Need::Program("curl")]) {
+        return;
+    }
+    let certificate = Certificate::new();
+    for kind in ["h11", "httptools", "aiohttp"] {
+        let receiver = Receiver::start();
+        let workloads = Workloads::of(&receiver).over(&certificate);
+        let server = workloads.python_server("server", kind);
+        let agent = Agent::watch(&[&server.process], &[]);
+        for number in 0..CONNECTIONS {
+            // The request is more than one record.
+            let body = "x".repeat(20_000 * (number % 2));
+            let url = server.url(&format!("/echo/{number}"));
+            let _ = workloads.curl("client", &["--request", "POST", "--data", &body], &[url]);
+        }
+        receiver.wait_for("all requests", |spans| spans.len() >= CONNECTIONS);
+        agent.stop();
+        let spans = receiver.received().spans;
+        let unknown = spans
+            .iter()
+            .filter(|span| span.attribute("client.address").is_empty());
+        let unknown: Vec<&str> = unknown.map(|span| span.attribute("url.path")).collect();
+        assert_eq!(unknown, Vec::<&str>::new(), "{kind}");
+    }
+}
+
 /// What a LiteLLM proxy and the model behind it tell of a plain and a streamed question.
 fn asked_through_litellm(receiver: &Receiver, workloads: Workloads<'_>) -> Vec<Span> {
     let model = workloads.model("model");

@@ -5,6 +5,7 @@
 pub mod summary;
 
 use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context as _, Result};
@@ -36,12 +37,15 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     let mut summary = Summary::default();
 
     println!("test: plain tier (unit, property and golden tests)");
+    let skips = Skips::new()?;
     let mut plain = toolchain::cargo(&["test", "--workspace", "--no-fail-fast"])?;
+    plain.env(Skips::VARIABLE, &skips.file);
     if options.all {
         plain.env("PROPTEST_CASES", MANY_CASES);
     }
     plain.arg("--").arg("--format=pretty").args(&options.filter);
     run_tests(&mut plain, &mut summary)?;
+    skips.count(&mut summary)?;
 
     println!("test: fuzz tier (every parser under libFuzzer)");
     fuzz_tier(options, &mut summary);
@@ -177,8 +181,7 @@ fn kernel_tier(options: &Options, summary: &mut Summary) -> Result<()> {
         "--workspace",
         "--bins",
     ])?)?;
-    let skips = paths::target().join("skipped-tests");
-    std::fs::write(&skips, "").with_context(|| format!("cannot write {}", skips.display()))?;
+    let skips = Skips::new()?;
     run_tier(&options.filter, summary, || {
         let mut kernel =
             toolchain::cargo(&["test", "--workspace", "--exclude=kaos-operator", "--tests"])?;
@@ -187,7 +190,7 @@ fn kernel_tier(options: &Options, summary: &mut Summary) -> Result<()> {
                 kernel.env(name, value);
             }
         }
-        kernel.env("KAOS_TEST_SKIPS", &skips);
+        kernel.env(Skips::VARIABLE, &skips.file);
         // Serially: each test attaches to the whole kernel and loads the machine.
         kernel.args([
             "--no-fail-fast",
@@ -198,19 +201,40 @@ fn kernel_tier(options: &Options, summary: &mut Summary) -> Result<()> {
         ]);
         Ok(kernel)
     })?;
-    let skipped = std::fs::read_to_string(&skips)
-        .with_context(|| format!("cannot read {}", skips.display()))?;
-    for line in skipped.lines() {
-        summary.skipped_itself(line);
+    skips.count(summary)
+}
+
+/// Where tests of a tier say that they cannot run here.
+struct Skips {
+    file: PathBuf,
+}
+
+impl Skips {
+    /// What names the file to them.
+    const VARIABLE: &str = "KAOS_TEST_SKIPS";
+
+    fn new() -> Result<Self> {
+        let file = paths::target().join("skipped-tests");
+        std::fs::write(&file, "").with_context(|| format!("cannot write {}", file.display()))?;
+        Ok(Self { file })
     }
-    Ok(())
+
+    fn count(&self, summary: &mut Summary) -> Result<()> {
+        let skipped = std::fs::read_to_string(&self.file)
+            .with_context(|| format!("cannot read {}", self.file.display()))?;
+        skipped
+            .lines()
+            .for_each(|line| summary.skipped_itself(line));
+        Ok(())
+    }
 }
 
 /// Failed tests of a tier that are tried again: more than a few are no accident.
 const MOST_RETRIED: usize = 3;
 
 /// Runs a tier whose tests depend on the timing of real processes on a shared machine. Those that
-/// fail run once more, by themselves; one that passes then is told as flaky.
+/// fail run once more, by themselves; one that passes then is told as flaky. What found something wrong
+/// does not: it would be no less wrong.
 fn run_tier(
     filter: &Option<String>,
     summary: &mut Summary,
@@ -218,7 +242,7 @@ fn run_tier(
 ) -> Result<()> {
     let before = summary.failed();
     run_tests(tests()?.args(filter), summary)?;
-    let failed = summary.failed_since(before).to_vec();
+    let failed = summary.failed_by_chance_since(before);
     if (1..=MOST_RETRIED).contains(&failed.len()) {
         println!("test: once more, by themselves: {}", failed.join(" "));
         let mut again = Summary::default();

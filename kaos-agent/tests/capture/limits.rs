@@ -44,7 +44,8 @@ fn a_ring_that_is_too_small_loses_only_what_it_counts() {
 #[ignore = "kernel: loads programs, needs root"]
 fn no_program_comes_near_the_limit_of_the_verifier() {
     // The kernel's limit is a million; other kernels walk other paths, so keep well below. The longest
-    // walk is that of `sock_send_length`, with some 17 000.
+    // walk is that of `sock_send_length`, with some 17 000. Of the stack the verifier itself allows no
+    // more than 512 bytes, all functions of a call together, so what is attached needs less.
     const MOST: u32 = 20_000;
     let settings = CaptureSettings {
         head_bytes: 1 << 20,

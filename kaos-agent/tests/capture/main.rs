@@ -6,6 +6,8 @@ mod operations;
 mod pods;
 mod privileges;
 mod selection;
+#[path = "../../../tests/src/skip.rs"]
+mod skip;
 mod support;
 mod tls;
 mod tls_changes;

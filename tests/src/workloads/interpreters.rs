@@ -28,7 +28,7 @@ impl Workloads<'_> {
         } else {
             let mut command = self.command(service, python);
             command.arg("-u").arg(scripts.join("causes.py"));
-            if python != self::python() {
+            if !has_packages(python) {
                 command.env("PYTHONPATH", packages());
             }
             command
@@ -36,6 +36,33 @@ impl Workloads<'_> {
         command.args([kind, &port.to_string(), backend]);
         Server::start(service, port, &mut command, "listening")
     }
+}
+
+/// Interpreters with `causes.py`'s packages that can be used here: those of pyenv, each in an environment
+/// that `cargo xtask setup` makes, and the distribution's, which is stripped and linked statically.
+#[must_use]
+pub fn other_interpreters() -> Vec<PathBuf> {
+    let named = env::var_os("KAOS_CAUSALITY_PYTHON").unwrap_or_default();
+    let distribution = PathBuf::from("/usr/bin/python3");
+    env::split_paths(&named)
+        .chain([distribution])
+        .filter(|python| has_packages(python) || takes_packages(python))
+        .collect()
+}
+
+/// Whether an interpreter is that of an environment.
+fn has_packages(python: &Path) -> bool {
+    let environment = python.ancestors().nth(2);
+    environment.is_some_and(|environment| environment.join("pyvenv.cfg").exists())
+}
+
+/// Whether it can use the packages of our own: those with native parts are for one version.
+fn takes_packages(python: &Path) -> bool {
+    let imports = Command::new(python)
+        .args(["-c", "import uvicorn, uvloop, httptools, starlette"])
+        .env("PYTHONPATH", packages())
+        .output();
+    imports.is_ok_and(|output| output.status.success())
 }
 
 /// Root file systems with interpreters of other versions, and the packages that `causes.py` needs.
@@ -82,12 +109,11 @@ pub fn openssl_1_1_root() -> Option<PathBuf> {
     env::var_os("KAOS_OPENSSL_1_1_ROOT").map(PathBuf::from)
 }
 
-/// The packages of that environment, for other interpreters of the same version.
+/// The packages of our environment, for other interpreters of the same version.
 ///
 /// # Panics
 /// There is none, or it does not run.
-#[must_use]
-pub fn packages() -> PathBuf {
+fn packages() -> PathBuf {
     let output = Command::new(python())
         .args([
             "-c",

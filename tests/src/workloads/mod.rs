@@ -8,21 +8,21 @@ mod tls;
 
 use std::env;
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::thread;
 
 use tempfile::TempDir;
 
 pub use self::ai::{AgentKind, AgentPlace, MODEL_API_KEY};
 pub use self::certificate::Certificate;
 pub use self::interpreters::{
-    built_pythons, openssl_1_1_root, packages, python_roots, root_of_built_pythons,
+    built_pythons, openssl_1_1_root, other_interpreters, python_roots, root_of_built_pythons,
 };
 use self::pipe::NamedPipe;
 use crate::process::{Process, free_port};
 use crate::receiver::Receiver;
+pub use crate::skip::skip;
+use crate::skip::why_not;
 
 /// Name and value of an environment variable.
 pub type Variable = (&'static str, &'static str);
@@ -326,13 +326,7 @@ pub fn lacks(needs: &[Need]) -> bool {
         Need::OpenSsl11 => openssl_1_1_root()
             .is_none()
             .then(|| "no OpenSSL 1.1; type: cargo xtask setup --pythons".to_owned()),
-        Need::Program(name) => {
-            let path = env::var_os("PATH").unwrap_or_default();
-            let found = env::split_paths(&path)
-                .chain([PathBuf::from("/usr/sbin")])
-                .any(|directory| directory.join(name).is_file());
-            (!found).then(|| format!("{name} is not installed"))
-        }
+        Need::Program(name) => why_not(name),
     });
     if let Some(reason) = &missing {
         skip(reason);
@@ -344,23 +338,6 @@ fn unset(name: &str) -> Option<String> {
     env::var_os(name)
         .is_none()
         .then(|| format!("{name} is not set; run `cargo xtask test`"))
-}
-
-/// Says that the running test cannot run on this machine, and why. The test returns after it.
-///
-/// # Panics
-/// The file in which `cargo xtask test` collects these cannot be written.
-pub fn skip(reason: &str) {
-    let thread = thread::current();
-    let line = format!("{}: {reason}\n", thread.name().unwrap_or("a test"));
-    eprint!("skipped {line}");
-    if let Some(file) = env::var_os("KAOS_TEST_SKIPS") {
-        fs::OpenOptions::new()
-            .append(true)
-            .open(file)
-            .and_then(|mut file| file.write_all(line.as_bytes()))
-            .expect("the list of skipped tests is writable");
-    }
 }
 
 /// How curl is used: it says what it knows of each URL.

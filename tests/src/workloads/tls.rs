@@ -80,7 +80,8 @@ impl Workloads<'_> {
         self.client_in(root, service, &program, &for_curl(urls), wait, told_by_curl)
     }
 
-    /// `probed.py`, which says how many milliseconds it took each of so many libraries to be probed.
+    /// `probed.py`, which says how many milliseconds it took each of so many libraries to be probed, that
+    /// were loaded by a process or were in it when it was executed.
     ///
     /// # Panics
     /// It fails.
@@ -90,6 +91,13 @@ impl Workloads<'_> {
         let mut command = self.python("probed", "probed.py");
         command.arg(files.path()).arg(times.to_string());
         Process::spawn("probed", &mut command).succeed()
+    }
+
+    /// `forked.py`, so many of whose children get this URL.
+    #[must_use]
+    pub fn forked(&self, service: &str, url: &str, children: usize) -> Process {
+        let mut command = self.python(service, "forked.py");
+        Process::spawn(service, command.arg(url).arg(children.to_string()))
     }
 
     /// A program of another root file system, whose last argument is a pipe that says this when `wait`

@@ -1,7 +1,8 @@
 """A server whose calls have a known cause: causes.py KIND PORT URL
 
 Answers GET /in/ID after four calls of URL/out/ID/0 to 3, made in ways that differ with KIND, which is
-SERVER-SHAPE. It says "listening" when it does.
+SERVER-CLIENT-SHAPE. It says "listening" when it does. It speaks TLS where TLS_CERTIFICATE and TLS_KEY name
+files, and trusts that certificate.
 """
 
 import asyncio
@@ -9,11 +10,13 @@ import contextvars
 import itertools
 import os
 import socket
+import ssl
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 CALLS = 4
+CERTIFICATE, KEY = os.environ.get("TLS_CERTIFICATE"), os.environ.get("TLS_KEY")
 
 
 def listener(port):
@@ -25,25 +28,40 @@ def listener(port):
     return sock
 
 
+def server_tls():
+    """What a server needs to speak TLS, if it does."""
+    if not CERTIFICATE:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATE, KEY)
+    return context
+
+
 class Raw:
     """A client without a library: a connection per call."""
 
     def __init__(self, url):
-        self.host, _, port = url.removeprefix("http://").partition(":")
+        scheme, _, address = url.partition("://")
+        self.host, _, port = address.partition(":")
         self.port = int(port)
+        self.tls = ssl.create_default_context(cafile=CERTIFICATE) if scheme == "https" else None
 
     def request(self, path):
         return f"GET {path} HTTP/1.1\r\nhost: {self.host}\r\nconnection: close\r\n\r\n".encode()
 
     async def get(self, path):
-        reader, writer = await asyncio.open_connection(self.host, self.port)
+        reader, writer = await asyncio.open_connection(self.host, self.port, ssl=self.tls)
         writer.write(self.request(path))
         answer = await reader.read()
         writer.close()
         return answer
 
+    def connect(self):
+        sock = socket.create_connection((self.host, self.port))
+        return self.tls.wrap_socket(sock, server_hostname=self.host) if self.tls else sock
+
     def get_blocking(self, path):
-        with socket.create_connection((self.host, self.port)) as sock:
+        with self.connect() as sock:
             sock.sendall(self.request(path))
             while sock.recv(65536):
                 pass
@@ -80,7 +98,8 @@ class Aiohttp(Raw):
         import aiohttp
 
         if self.session is None:
-            self.session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+            connector = aiohttp.TCPConnector(limit=0, ssl=self.tls or True)
+            self.session = aiohttp.ClientSession(connector=connector)
         async with self.session.get(self.url + path) as answer:
             return await answer.read()
 
@@ -166,7 +185,7 @@ def asgi(client, shape):
             await calls(client, shape, ident)
         else:
             await calls(client, shape, ident)
-            await send(start)
+            await send(start | {"headers": [(b"content-length", b"4")]})
         await send({"type": "http.response.body", "body": b"done"})
 
     return application
@@ -239,6 +258,9 @@ def run_gunicorn(application, port, worker_class, **settings):
             self.cfg.set("bind", f"127.0.0.1:{port}")
             self.cfg.set("workers", 2)
             self.cfg.set("worker_class", worker_class)
+            if CERTIFICATE:
+                self.cfg.set("certfile", CERTIFICATE)
+                self.cfg.set("keyfile", KEY)
             for name, value in settings.items():
                 self.cfg.set(name, value)
 
@@ -248,11 +270,35 @@ def run_gunicorn(application, port, worker_class, **settings):
     Server().run()
 
 
+def uvicorn_settings():
+    return {
+        "access_log": False,
+        "log_level": "warning",
+        "ssl_certfile": CERTIFICATE,
+        "ssl_keyfile": KEY,
+        # The tests hold connections for as long as they need.
+        "timeout_keep_alive": 3600,
+    }
+
+
 def run_uvicorn(application, port, **settings):
     import uvicorn
 
-    config = uvicorn.Config(application, access_log=False, log_level="warning", **settings)
+    config = uvicorn.Config(application, **uvicorn_settings(), **settings)
     uvicorn.Server(config).run(sockets=[listener(port)])
+
+
+def run_uvicorn_workers(port):
+    """Two workers of uvicorn's own, each of which imports this file."""
+    import uvicorn
+
+    settings = uvicorn_settings()
+    uvicorn.run("causes:application_of_worker", factory=True, port=port, workers=2, **settings)
+
+
+def application_of_worker():
+    _, client, shape = parsed()
+    return asgi(client, shape)
 
 
 def run_hypercorn(application, port):
@@ -262,6 +308,7 @@ def run_hypercorn(application, port):
     config = Config()
     config.bind = [f"127.0.0.1:{port}"]
     config.backlog = 1024
+    config.certfile, config.keyfile = CERTIFICATE, KEY
     asyncio.run(serve(application, config))
 
 
@@ -275,14 +322,16 @@ def run_aiohttp(client, shape, port):
             await answer.prepare(request)
             await answer.write(b"x")
             await calls(client, shape, ident)
-            await answer.write_eof()
+            await answer.write_eof(b"done")
             return answer
         await calls(client, shape, ident)
         return web.Response(text="done")
 
     application = web.Application()
     application.add_routes([web.get("/in/{ident}", handle)])
-    web.run_app(application, sock=listener(port), print=None, access_log=None)
+    web.run_app(
+        application, sock=listener(port), ssl_context=server_tls(), print=None, access_log=None
+    )
 
 
 def run_tornado(client, shape, port):
@@ -298,7 +347,8 @@ def run_tornado(client, shape, port):
             self.write("done")
 
     async def main():
-        server = tornado.httpserver.HTTPServer(tornado.web.Application([("/in/(.*)", Handler)]))
+        application = tornado.web.Application([("/in/(.*)", Handler)])
+        server = tornado.httpserver.HTTPServer(application, ssl_options=server_tls())
         sock = listener(port)
         sock.setblocking(False)
         server.add_socket(sock)
@@ -328,7 +378,13 @@ def run_threads(client, port):
             pass
 
     ThreadingHTTPServer.request_queue_size = 1024
-    ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    if context := server_tls():
+        # Each thread shakes hands on its own.
+        server.socket = context.wrap_socket(
+            server.socket, server_side=True, do_handshake_on_connect=False
+        )
+    server.serve_forever()
 
 
 def run_flask(client, port):
@@ -346,18 +402,23 @@ def run_flask(client, port):
     import logging
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    application.run("127.0.0.1", port, threaded=True)
+    application.run("127.0.0.1", port, threaded=True, ssl_context=server_tls())
+
+
+def parsed():
+    """Name of the server, client and shape."""
+    server, name, shape = sys.argv[1].split("-")
+    client = {"raw": Raw, "httpx": Httpx, "aiohttp": Aiohttp}[name](sys.argv[3])
+    return server, client, shape
 
 
 def main():
-    kind, port, url = sys.argv[1], int(sys.argv[2]), sys.argv[3]
-    server, _, shape = kind.partition("-")
-    name, _, shape = shape.partition("-")
+    server, client, shape = parsed()
+    port = int(sys.argv[2])
     if shape == "inherit" and not sys.flags.thread_inherit_context:
         # Each thread begins in a copy of its starter's context: of 3.14, which the executor has too.
         options = [sys.executable, "-u", "-X", "thread_inherit_context=1"]
         os.execv(sys.executable, options + sys.argv)
-    client = {"raw": Raw, "httpx": Httpx, "aiohttp": Aiohttp}[name](url)
     if server.startswith("starlette"):
         application, server = starlette(client, shape), server.replace("starlette", "uvicorn")
     else:
@@ -368,6 +429,8 @@ def main():
             run_uvicorn(application, port, loop="asyncio", http="h11")
         case "uvicornuv":
             run_uvicorn(application, port, loop="uvloop", http="httptools")
+        case "workers":
+            run_uvicorn_workers(port)
         case "gunicorn":
             run_gunicorn(application, port, "uvicorn.workers.UvicornWorker")
         case "gthread":

@@ -6,6 +6,7 @@
 
 mod cluster;
 mod go;
+mod interpreters;
 mod kind;
 mod machine;
 mod ollama;
@@ -114,6 +115,7 @@ pub fn variables() -> Result<Vec<String>> {
     let found = [
         ("KAOS_PYTHON", steps::python()?),
         ("KAOS_GO_WORKLOAD", steps::go_workload()?),
+        ("KAOS_CAUSALITY_PYTHON", interpreters::built()?),
         ("KAOS_OLLAMA", ollama::built()?),
         ("KAOS_PYTHON_ROOTS", pythons::followed_roots()?),
         ("KAOS_BUILT_PYTHONS", pythons::from_source()?),

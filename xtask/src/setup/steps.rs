@@ -7,6 +7,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 
 use super::go::Programs;
+use super::interpreters;
 use super::machine::{Machine, llvm_major};
 use super::packages;
 use super::root::{self, Words, quietly};
@@ -108,6 +109,7 @@ pub const STEPS: &[Step] = &[
             bring: create_python_environment,
         },
     },
+    interpreters::STEP,
     Step {
         name: "go workload",
         what: "server and client on Go's net/http",
@@ -140,7 +142,7 @@ const MCP_1_REQUIREMENTS: &str = "tests/workloads/requirements-mcp-1.txt";
 /// Sources of the Go workload.
 const GO_SOURCES: &str = "tests/workloads/go";
 /// Written into an environment when it is complete, so an interrupted one is made again.
-const COMPLETE: &str = "complete";
+pub const COMPLETE: &str = "complete";
 
 /// The bpf-linker to use: ours, or one in `PATH` if it has the right version.
 ///
@@ -320,7 +322,7 @@ fn missing_tracefs(_: &Machine) -> Vec<String> {
 }
 
 /// What is made from these bytes is kept under this name.
-fn version_of(bytes: &[u8]) -> String {
+pub fn version_of(bytes: &[u8]) -> String {
     let mut digest = paths::sha256(bytes);
     digest.truncate(12);
     digest

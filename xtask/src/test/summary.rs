@@ -1,15 +1,24 @@
 //! Counting what the test binaries report.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 /// How the reason of an ignored test of the cluster tier starts.
 const CLUSTER: &str = "cluster: ";
+
+/// What a test says that fails because something false was told, which no second try undoes. The tests say
+/// it in the message with which they fail; `kaos_tests::WRONG`, too.
+pub const WRONG: &str = "wrong, and so never tried again";
 
 /// What came of all tests so far.
 #[derive(Debug, Default)]
 pub struct Summary {
     passed: Vec<String>,
     failed: Vec<String>,
+    /// Failed with [`WRONG`] in what they said. They are among the failed.
+    wrong: BTreeSet<String>,
+    /// Whose output is being read: that of a test that failed.
+    speaker: Option<String>,
     /// Failed at first, and passed by themselves.
     flaky: Vec<String>,
     /// Passed without doing anything; they are among the passed.
@@ -21,8 +30,19 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Reads a line of a test binary: `test NAME ... ok`, `FAILED` or `ignored, REASON`.
+    /// Reads a line of a test binary: `test NAME ... ok`, `FAILED` or `ignored, REASON`, or one of what a
+    /// failed test said, behind `---- NAME stdout ----`.
     pub fn read(&mut self, line: &str) {
+        let speaker = line.strip_prefix("---- ");
+        if let Some(name) = speaker.and_then(|rest| rest.strip_suffix(" stdout ----")) {
+            self.speaker = Some(name.to_owned());
+        } else if line.starts_with("test result: ") {
+            self.speaker = None;
+        } else if let Some(name) = &self.speaker
+            && line.contains(WRONG)
+        {
+            self.wrong.insert(name.clone());
+        }
         let Some((name, outcome)) = line
             .strip_prefix("test ")
             .and_then(|rest| rest.split_once(" ... "))
@@ -82,9 +102,11 @@ impl Summary {
         self.failed.len()
     }
 
-    /// Names of the tests that failed after so many others had.
-    pub fn failed_since(&self, before: usize) -> &[String] {
-        &self.failed[before.min(self.failed.len())..]
+    /// Names of the tests that failed after so many others had, and may pass when tried again.
+    pub fn failed_by_chance_since(&self, before: usize) -> Vec<String> {
+        let failed = self.failed[before.min(self.failed.len())..].iter();
+        let by_chance = failed.filter(|name| !self.wrong.contains(*name));
+        by_chance.cloned().collect()
     }
 
     /// Tests that had failed ran once more, with this outcome.
@@ -99,6 +121,9 @@ impl Summary {
 
     /// Prints what was skipped or flaky, and the closing line.
     pub fn report(&self) {
+        for wrong in &self.wrong {
+            println!("test: found something wrong, so it was not tried again: {wrong}");
+        }
         for flaky in &self.flaky {
             println!("test: flaky, it failed and then passed by itself: {flaky}");
         }
@@ -157,10 +182,35 @@ mod tests {
     #[test]
     fn what_passes_by_itself_is_flaky_and_what_fails_again_has_failed() {
         let mut first = summary(&["test a ... ok", "test b ... FAILED", "test c ... FAILED"]);
-        assert_eq!(first.failed_since(0), ["b", "c"]);
+        assert_eq!(first.failed_by_chance_since(0), ["b", "c"]);
         first.tried_again(&summary(&["test b ... ok", "test c ... FAILED"]));
         assert_eq!(first.line(), "2 passed, 1 failed, 0 skipped");
         assert_eq!(first.flaky, ["b"]);
+    }
+
+    #[test]
+    fn what_found_something_wrong_is_not_tried_again() {
+        let said = format!("not as promised; {WRONG}:");
+        let mut first = summary(&[
+            "test a ... FAILED",
+            "test b::c ... FAILED",
+            "failures:",
+            "---- a stdout ----",
+            "thread 'a' panicked at tests/a.rs:1:1:",
+            "it took too long",
+            "---- b::c stdout ----",
+            "thread 'b::c' panicked at tests/b.rs:1:1:",
+            &said,
+            "failures:",
+            "    a",
+            "    b::c",
+            "test result: FAILED. 0 passed; 2 failed; 0 ignored; 0 measured",
+            &said,
+        ]);
+        assert_eq!(first.failed_by_chance_since(0), ["a"]);
+        first.tried_again(&summary(&["test a ... ok"]));
+        assert_eq!(first.line(), "1 passed, 1 failed, 0 skipped");
+        assert_eq!(first.failed, ["b::c"]);
     }
 
     #[test]

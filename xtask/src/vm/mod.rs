@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 
 use self::machine::Machine;
-use crate::test::summary::Summary;
+use crate::test::summary::{Summary, WRONG};
 use crate::{command, setup, toolchain};
 
 /// `cargo xtask vm`
@@ -312,6 +312,7 @@ struct Told {
     release: String,
     preempt: String,
     is_ended: bool,
+    is_wrong: bool,
     outcomes: Vec<Outcome>,
     skipped: Vec<String>,
     /// The test binary that runs.
@@ -337,9 +338,9 @@ impl Told {
             .collect()
     }
 
-    /// Something failed that is no test: trying again would hide it.
+    /// Something failed that is no test, or was found wrong: trying again would hide it.
     fn is_broken(&self) -> bool {
-        self.failed().iter().any(|(binary, _)| binary.is_empty())
+        self.is_wrong || self.failed().iter().any(|(binary, _)| binary.is_empty())
     }
 
     /// Hands everything over.
@@ -370,6 +371,7 @@ impl Told {
             }
             return;
         }
+        self.is_wrong |= line.contains(WRONG);
         let mut outcome = line;
         if let Some((name, rest)) = line
             .strip_prefix("test ")

@@ -9,7 +9,7 @@
 use aya_ebpf::helpers::bpf_probe_read_user;
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use kaos_ebpf::record::{Change, FAMILY_UNKNOWN, Socket};
-use kaos_ebpf::tls::{RECORD_HEADER, carries, next_record, record_length};
+use kaos_ebpf::tls::{MOST_RECORDS, RECORD_HEADER, carries, next_record, note, record_length};
 
 use super::{TlsKey, calls, enter, find};
 use crate::kernel::buffer::user_buffer;
@@ -22,8 +22,6 @@ const SETTLED: u16 = 64;
 /// Operations after which that is given up: handshakes take some, and after that each request is
 /// another chance.
 const MOST_ATTEMPTS: u32 = 64;
-/// Records of one operation that are looked at: the end of a handshake may come with the first request.
-const MOST_RECORDS: usize = 3;
 /// What waits longer is over: it belonged to a connection that ended, ns.
 const MOST_AGE: u64 = 1_000_000_000;
 
@@ -54,22 +52,41 @@ pub struct Neighbours {
 }
 
 impl Waiting {
-    /// Another one waits.
+    /// Another one waits; false where it does already.
     #[inline(always)]
-    fn add(&mut self, who: u64, lengths: [u32; MOST_RECORDS]) {
+    fn add(&mut self, who: u64, lengths: [u32; MOST_RECORDS]) -> bool {
         let now = now();
         if self.count == 0 || now - self.at > MOST_AGE {
             self.count = 0;
             self.mixed = 0;
         }
         if self.count > 0 && self.who == who {
-            return;
+            return false;
         }
         self.mixed |= (self.count > 0) as u16;
         self.count = self.count.saturating_add(1);
         self.at = now;
         self.who = who;
         self.lengths = lengths;
+        true
+    }
+
+    /// There is more of the last that waits. What came before may be over: the end of a handshake is not
+    /// read as plain text, and a library's user may not ask before there is more.
+    #[inline(always)]
+    fn add_more(&mut self, lengths: [u32; MOST_RECORDS]) {
+        self.at = now();
+        for length in lengths {
+            note(&mut self.lengths, length);
+        }
+    }
+
+    /// The other half of this one is known, if it is this one that waits.
+    #[inline(always)]
+    fn forget(&mut self, who: u64) {
+        if self.count == 1 && self.who == who {
+            self.count = 0;
+        }
     }
 
     /// The other half of one of them was seen. Returns which, if there is no doubt.
@@ -149,7 +166,9 @@ pub fn moved_encrypted(socket: &mut Connection, task: Task, sent: bool, total: u
     let lengths = record_lengths(total)?;
     let neighbours = neighbours(task.tid)?;
     if !sent {
-        neighbours.received.add(socket.socket.cookie, lengths);
+        if !neighbours.received.add(socket.socket.cookie, lengths) {
+            neighbours.received.add_more(lengths);
+        }
         return Some(());
     }
     // A client that works in memory may send the end of its handshake with its first request.
@@ -159,6 +178,7 @@ pub fn moved_encrypted(socket: &mut Connection, task: Task, sent: bool, total: u
     let connection = find(&TlsKey::new(ssl, task.pid))?;
     if is_alone(connection) {
         marry(connection, socket);
+        neighbours.received.forget(socket.socket.cookie);
         // What was written before went out without its address.
         tell(connection, Change::Connected, 0);
     }
@@ -180,14 +200,14 @@ fn record_lengths(total: u32) -> Option<[u32; MOST_RECORDS]> {
     };
     let mut lengths = [0; MOST_RECORDS];
     let mut offset = 0;
-    for length in &mut lengths {
+    for _ in 0..MOST_RECORDS {
         if offset + RECORD_HEADER > available {
             break;
         }
         // SAFETY: the helper checks the address.
         let header: [u8; RECORD_HEADER as usize] =
             unsafe { bpf_probe_read_user((buffer.base + offset as u64) as *const _) }.ok()?;
-        *length = record_length(header);
+        note(&mut lengths, record_length(header));
         offset = next_record(header, offset)?;
     }
     if lengths == [0; MOST_RECORDS] {
