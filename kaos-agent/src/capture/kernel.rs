@@ -254,7 +254,7 @@ impl Kernel {
         // when the number has changed, whatever it is.
         let _ = self.muted.insert(&socket.0, &1, 0);
         self.muted_times = self.muted_times.wrapping_add(1);
-        let _ = self.mutes.set(0, self.muted_times, 0);
+        let _ = self.mutes.set(0, &self.muted_times, 0);
     }
 
     /// The ring, for reading and waiting.
