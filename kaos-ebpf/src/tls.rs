@@ -9,6 +9,9 @@ pub const MOST_RECORDS: usize = 3;
 
 /// Type of a record that carries the application's bytes; in TLS 1.3 also the end of a handshake.
 const APPLICATION_DATA: u8 = 23;
+/// Type of a record that means nothing in TLS 1.3 but that clients send, right before the end of their
+/// handshake (RFC 8446, appendix D.4).
+const CHANGE_CIPHER_SPEC: u8 = 20;
 /// Most plain text in one record.
 const MOST_PLAIN: u32 = 1 << 14;
 
@@ -28,6 +31,13 @@ pub fn record_length(header: [u8; RECORD_HEADER as usize]) -> u32 {
     } else {
         0
     }
+}
+
+/// Whether the record after one with this header ends a handshake, and so is nobody's plain text.
+#[inline(always)]
+#[must_use]
+pub fn ends_handshake_next(header: [u8; RECORD_HEADER as usize]) -> bool {
+    header[0] == CHANGE_CIPHER_SPEC
 }
 
 /// Notes the length of another record, if it is one, after those before it; the last few are kept.
@@ -75,6 +85,12 @@ mod tests {
         assert_eq!(next_record([20, 3, 3, 0, 1], 10), Some(16));
         assert_eq!(next_record([22, 3, 1, 1, 0], 0), Some(261));
         assert_eq!(next_record(*b"HTTP/", 0), None);
+    }
+
+    #[test]
+    fn the_end_of_a_handshake_is_told_by_what_is_before_it() {
+        assert!(ends_handshake_next([20, 3, 3, 0, 1]));
+        assert!(!ends_handshake_next([23, 3, 3, 0, 53]));
     }
 
     #[test]

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use kaos_tests::agent::{Agent, Stats};
+use kaos_tests::process::Process;
 use kaos_tests::received::Span;
 use kaos_tests::receiver::Receiver;
 use kaos_tests::tree::{render, told};
 use kaos_tests::workloads::{
-    Certificate, Need, Server, Workloads, lacks, openssl_1_1_root, root_of_built_pythons,
+    Certificate, Need, Server, Workloads, lacks, openssl_1_1_root, python, root_of_built_pythons,
 };
 use serde_json::json;
 
@@ -229,12 +230,26 @@ fn openssl_on_musl() {
     });
 }
 
-/// Which socket carries a connection is known of each that comes when no other does: what was received
+/// Opens so many connections to a port, and then asks on each, as pools do that are filled before.
+const OPENED_BEFORE: &str = "
+import socket, ssl, sys
+context = ssl._create_unverified_context()
+port, count = int(sys.argv[1]), int(sys.argv[2])
+opened = [context.wrap_socket(socket.create_connection(('127.0.0.1', port))) for _ in range(count)]
+for number, connection in enumerate(opened):
+    request = f'GET /echo/opened-{number} HTTP/1.1\\r\\nhost: a\\r\\nconnection: close\\r\\n\\r\\n'
+    connection.sendall(request.encode())
+    while connection.recv(1000):
+        pass
+";
+
+/// Which socket carries a connection is known of each that asks when no other does: what was received
 /// before, and by whom, is over.
 #[test]
 #[ignore = "kernel: real workloads, needs root"]
 fn sockets_of_connections_that_come_one_after_the_other_are_known() {
     const CONNECTIONS: usize = 64;
+    const OPENED: usize = 16;
     if lacks(&[Need::Python, Need::Program("curl")]) {
         return;
     }
@@ -244,13 +259,17 @@ fn sockets_of_connections_that_come_one_after_the_other_are_known() {
         let workloads = Workloads::of(&receiver).over(&certificate);
         let server = workloads.python_server("server", kind);
         let agent = Agent::watch(&[&server.process], &[]);
+        let mut client = workloads.command("client", python());
+        client.args(["-c", OPENED_BEFORE]);
+        client.args([server.port.to_string(), OPENED.to_string()]);
+        let _ = Process::spawn("client", &mut client).succeed();
         for number in 0..CONNECTIONS {
             // The request is more than one record.
             let body = "x".repeat(20_000 * (number % 2));
             let url = server.url(&format!("/echo/{number}"));
             let _ = workloads.curl("client", &["--request", "POST", "--data", &body], &[url]);
         }
-        receiver.wait_for("all requests", |spans| spans.len() >= CONNECTIONS);
+        receiver.wait_for("all requests", |spans| spans.len() >= CONNECTIONS + OPENED);
         agent.stop();
         let spans = receiver.received().spans;
         let unknown = spans

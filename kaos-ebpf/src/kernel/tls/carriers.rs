@@ -9,7 +9,9 @@
 use aya_ebpf::helpers::bpf_probe_read_user;
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use kaos_ebpf::record::{Change, FAMILY_UNKNOWN, Socket};
-use kaos_ebpf::tls::{MOST_RECORDS, RECORD_HEADER, carries, next_record, note, record_length};
+use kaos_ebpf::tls::{
+    MOST_RECORDS, RECORD_HEADER, carries, ends_handshake_next, next_record, note, record_length,
+};
 
 use super::{TlsKey, calls, enter, find};
 use crate::kernel::buffer::user_buffer;
@@ -200,6 +202,7 @@ fn record_lengths(total: u32) -> Option<[u32; MOST_RECORDS]> {
     };
     let mut lengths = [0; MOST_RECORDS];
     let mut offset = 0;
+    let mut ends_handshake = false;
     for _ in 0..MOST_RECORDS {
         if offset + RECORD_HEADER > available {
             break;
@@ -207,7 +210,12 @@ fn record_lengths(total: u32) -> Option<[u32; MOST_RECORDS]> {
         // SAFETY: the helper checks the address.
         let header: [u8; RECORD_HEADER as usize] =
             unsafe { bpf_probe_read_user((buffer.base + offset as u64) as *const _) }.ok()?;
-        note(&mut lengths, record_length(header));
+        // Not every user of a library asks for plain text then, and what is waited for in vain keeps
+        // others from being told apart.
+        if !ends_handshake {
+            note(&mut lengths, record_length(header));
+        }
+        ends_handshake = ends_handshake_next(header);
         offset = next_record(header, offset)?;
     }
     if lengths == [0; MOST_RECORDS] {
