@@ -1,9 +1,10 @@
 //! The loaded object: its programs and maps.
 
+mod counters;
+mod tables;
+
 use std::io::Read as _;
-use std::num::NonZeroU32;
 use std::path::Path;
-use std::sync::LazyLock;
 
 use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf};
 use aya::programs::uprobe::UProbeLink;
@@ -15,6 +16,7 @@ use kaos_ebpf::python::{PythonLayout, ThreadRecord};
 use kaos_ebpf::settings::{CGROUPS_MATCH, CGROUPS_TELL, Settings};
 use rand::Rng as _;
 
+use self::tables::Tables;
 use super::btf::read_offsets;
 use super::error::CannotTrace;
 use super::event::{Pid, SocketId};
@@ -24,11 +26,9 @@ use super::python::Programs;
 use super::records::parse_threads;
 use super::release;
 use super::syscalls::SYSCALLS;
-use super::tables::Tables;
 use super::uprobes::Attach;
 use super::uprobes::links::{self, Attachment};
 use super::uprobes::site::Site;
-use crate::health::counters::Counters;
 use crate::settings::{CaptureSettings, Selection};
 
 /// Update an entry only if it is there (`BPF_EXIST`, include/uapi/linux/bpf.h).
@@ -60,15 +60,15 @@ pub struct Kernel {
     /// Keeps programs and maps alive.
     ebpf: Ebpf,
     ring: RingBuf<MapData>,
-    pub(super) processes: HashMap<MapData, u32, Entry>,
-    pub(super) cgroups: HashMap<MapData, u64, u8>,
+    processes: HashMap<MapData, u32, Entry>,
+    cgroups: HashMap<MapData, u64, u8>,
     ports: HashMap<MapData, u16, u8>,
     muted: HashMap<MapData, u64, u8>,
     mutes: Array<MapData, u32>,
     /// What `mutes` holds.
     muted_times: u32,
     counters: PerCpuArray<MapData, u64>,
-    pub(super) tables: Tables,
+    tables: Tables,
     /// Programs that are loaded and, but for those of processes' functions, attached.
     programs_at_work: usize,
 }
@@ -285,39 +285,6 @@ impl Kernel {
     }
 }
 
-impl Counters for Kernel {
-    fn visit(&self, visit: &mut dyn FnMut(&'static str, u64)) {
-        for (counter, name) in Counter::ALL {
-            visit(name, self.counter(*counter));
-        }
-        // Where a loss happened says who made it; where none did there is nothing to say.
-        for (counter, names) in &*LOSS_NAMES {
-            for (name, value) in names.iter().zip(self.counter_by_cpu(*counter)) {
-                if value > 0 {
-                    visit(name, value);
-                }
-            }
-        }
-    }
-
-    fn levels(&self, visit: &mut dyn FnMut(&'static str, u64)) {
-        visit("kernel.programs_at_work", self.programs_at_work as u64);
-        self.tables.levels(visit);
-    }
-}
-
-/// Names of the counters of losses by CPU: `kernel.lost.ring_full.cpu0` and so on. They live as long
-/// as the process, like all names of counters.
-static LOSS_NAMES: LazyLock<Vec<(Counter, Vec<String>)>> = LazyLock::new(|| {
-    let cpus = aya::util::nr_cpus().map_or(0, NonZeroU32::get);
-    let names = |name| (0..cpus).map(move |cpu| format!("{name}.cpu{cpu}"));
-    Counter::ALL
-        .iter()
-        .filter(|(_, name)| name.starts_with("kernel.lost."))
-        .map(|(counter, name)| (*counter, names(name).collect()))
-        .collect()
-});
-
 impl Attach for Kernel {
     type Link = UProbeLink;
 
@@ -409,7 +376,7 @@ fn fill_syscalls(ebpf: &mut Ebpf) -> Result<(), aya::maps::MapError> {
     Ok(())
 }
 
-pub(super) fn take<T>(
+fn take<T>(
     ebpf: &mut Ebpf,
     name: &str,
     convert: impl FnOnce(aya::maps::Map) -> Result<T, aya::maps::MapError>,

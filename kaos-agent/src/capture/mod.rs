@@ -32,6 +32,5 @@ pub mod running;
 pub mod selection;
 pub mod surroundings;
 pub mod syscalls;
-mod tables;
 pub mod tls;
 pub mod uprobes;

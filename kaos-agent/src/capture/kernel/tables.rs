@@ -6,8 +6,8 @@ use aya::maps::{HashMap, MapData};
 use aya::{Ebpf, Pod};
 use kaos_ebpf::settings::{CONNECTION_BYTES, TLS_KEY_BYTES, defaults};
 
-use super::error::CannotTrace;
-use super::kernel::{Kernel, take};
+use super::{Kernel, take};
+use crate::capture::error::CannotTrace;
 
 /// How often entries are counted: that takes a system call for each.
 const EVERY: Duration = Duration::from_secs(10);
