@@ -17,7 +17,6 @@ pub mod time;
 pub mod capture;
 mod conversation;
 pub mod health;
-pub mod recording;
 pub mod runs;
 
 pub use conversation::*;

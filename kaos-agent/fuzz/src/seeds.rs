@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
 use kaos_fuzz::capture::event::{Direction, Event, SocketId};
-use kaos_fuzz::recording::Reader;
+use kaos_fuzz::capture::recording::Reader;
 use kaos_fuzz::{CODINGS, CONTENT_TYPES, MODEL_PATHS};
 use libfuzzer_sys::fuzz_target;
 

@@ -1,7 +1,7 @@
 //! Files that may be recordings.
 #![no_main]
 
-use kaos_fuzz::recording::Reader;
+use kaos_fuzz::capture::recording::Reader;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
