@@ -187,6 +187,13 @@ fn a_library_inside_of_a_module() {
     bundled_is_told("cryptography", "cryptography/hazmat/bindings/_rust");
 }
 
+/// A wheel with BoringSSL inside of its module, which exports none of it but has kept the names.
+#[test]
+#[ignore = "kernel: real workloads, needs root"]
+fn boringssl_inside_of_a_module() {
+    bundled_is_told("curl_cffi", "curl_cffi/_wrapper");
+}
+
 /// The same by a client in another root file system, with a library of this path there.
 fn are_told_of_a_root(
     library: &str,

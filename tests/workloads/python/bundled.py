@@ -1,7 +1,8 @@
 """An HTTP client on the TLS library that a package brings: bundled.py PACKAGE PIPE
 
 PACKAGE is psycopg (its wheel has a libssl of its own, with another name), cryptography (its module
-has OpenSSL linked into it) or ssl (the standard library's; that of Python 3.9, too). Gets the URLs that come through PIPE, a line each, one after the other on
+has OpenSSL linked into it), curl_cffi (its module has curl with BoringSSL) or ssl (the standard library's;
+that of Python 3.9, too). Gets the URLs that come through PIPE, a line each, one after the other on
 a kept connection, and prints "METHOD PATH STATUS BYTES" for each: what the client itself knows.
 """
 
@@ -122,20 +123,57 @@ class _Kept(io.RawIOBase):
         return self.stream.readinto(into)
 
 
+class OfHttpClient:
+    """The standard library's HTTP on a connection of one of these."""
+
+    def __init__(self, library):
+        self.library, self.client = library, None
+
+    def get(self, url):
+        parts = urlsplit(url)
+        if self.client is None:
+            self.client = http.client.HTTPConnection(parts.hostname, parts.port)
+            self.client.sock = socket.create_connection((parts.hostname, parts.port))
+            if parts.scheme == "https":
+                self.client.sock = self.library.wrap(self.client.sock, parts.hostname)
+        self.client.request("GET", parts.path)
+        answer = self.client.getresponse()
+        return answer.status, answer.read()
+
+    def close(self):
+        self.client.close()
+
+
+class OfCurl:
+    """curl's own HTTP."""
+
+    def __init__(self):
+        from curl_cffi import requests
+
+        self.session = requests.Session(http_version="v1", verify=os.environ.get("SSL_CERT_FILE", True))
+
+    def get(self, url):
+        answer = self.session.get(url)
+        return answer.status_code, answer.content
+
+    def close(self):
+        self.session.close()
+
+
+CLIENTS = {
+    "psycopg": lambda: OfHttpClient(OfPsycopg()),
+    "cryptography": lambda: OfHttpClient(OfCryptography()),
+    "curl_cffi": OfCurl,
+    "ssl": lambda: OfHttpClient(OfStandardLibrary()),
+}
+
+
 def main(package, pipe):
-    libraries = {"psycopg": OfPsycopg, "cryptography": OfCryptography, "ssl": OfStandardLibrary}
-    library = libraries[package]()
-    client = None
+    client = CLIENTS[package]()
     with open(pipe) as urls:
-        for url in map(urlsplit, urls.read().split()):
-            if client is None:
-                client = http.client.HTTPConnection(url.hostname, url.port)
-                client.sock = socket.create_connection((url.hostname, url.port))
-                if url.scheme == "https":
-                    client.sock = library.wrap(client.sock, url.hostname)
-            client.request("GET", url.path)
-            answer = client.getresponse()
-            print(f"GET {url.path} {answer.status} {len(answer.read())}", flush=True)
+        for url in urls.read().split():
+            status, body = client.get(url)
+            print(f"GET {urlsplit(url).path} {status} {len(body)}", flush=True)
     client.close()
 
 
