@@ -82,11 +82,12 @@ capabilities:
 {{- end }}
 
 {{- /* Whether all taints of .node that keep Pods away are among .tolerations, as "true" or nothing. Those that Kubernetes
-sets by itself pass, or a DaemonSet tolerates them. */}}
+sets by itself pass, but for that of a node which is cordoned: a DaemonSet tolerates it, a Pod would wait there. */}}
 {{- define "kaos.tolerated" -}}
 {{- $tolerated := true }}
 {{- range $taint := .node.spec.taints }}
-{{- $this := or (hasPrefix "node.kubernetes.io/" $taint.key) (eq $taint.effect "PreferNoSchedule") }}
+{{- $passes := and (hasPrefix "node.kubernetes.io/" $taint.key) (ne $taint.key "node.kubernetes.io/unschedulable") }}
+{{- $this := or $passes (eq $taint.effect "PreferNoSchedule") }}
 {{- range $.tolerations }}
 {{- $key := or (not .key) (eq .key $taint.key) }}
 {{- $value := or (eq (.operator | default "Equal") "Exists") (eq (.value | default "") ($taint.value | default "")) }}

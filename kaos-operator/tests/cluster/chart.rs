@@ -179,12 +179,14 @@ async fn doctor_is_asked_on_each_node_of_the_daemonset() {
     let plane = ControlPlane::start(&[]).await;
     let taint = |effect: &str| json!([{"key": "kind", "value": "gpu", "effect": effect}]);
     let young = json!([{"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}]);
+    let cordoned = json!([{"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}]);
     for (name, os, taints) in [
         ("plain", "linux", json!([])),
         ("window", "windows", json!([])),
         ("tainted", "linux", taint("NoSchedule")),
         ("avoided", "linux", taint("PreferNoSchedule")),
         ("young.example", "linux", young),
+        ("cordoned", "linux", cordoned),
     ] {
         let labels = json!({"kubernetes.io/os": os});
         let node = json!({"apiVersion": "v1", "kind": "Node", "spec": {"taints": taints},
@@ -193,8 +195,9 @@ async fn doctor_is_asked_on_each_node_of_the_daemonset() {
     }
     let rest = ["avoided", "plain", "young.example"];
     let all = ["avoided", "plain", "tainted", "young.example"];
+    let every = ["avoided", "cordoned", "plain", "tainted", "young.example"];
     for (values, expected) in [
-        (&[][..], &all[..]),
+        (&[][..], &every[..]),
         (&["agent.tolerations=null"], &rest),
         (
             &["agent.tolerations=null", "agent.nodeSelector.none=such"],
