@@ -165,7 +165,7 @@ def troubleshooting():
     assert "OTEL_SERVICE_NAME=supervisor" in said and "traced    yes" in said, said
     if KIND:
         listed = documented.run_one(TROUBLESHOOTING, "docker exec")
-        assert re.search(rf"^ *{process} .*python", listed, re.MULTILINE), listed
+        assert re.search(rf"^\S+ +{process} .*python", listed, re.MULTILINE), listed
     assert "ready" in documented.run_one(TROUBLESHOOTING, "kubectl -n kaos-system logs")
     name = pod["metadata"]["name"]
     said = documented.run_one(TROUBLESHOOTING, "kubectl get pod NAME", "-n", "team", NAME=name)
