@@ -43,3 +43,6 @@ else
 fi
 inside $KIND create cluster --name $NAME "${image[@]}" --config $R/kind.yaml --wait 120s --retain
 ms "the node is ready"
+# Ready is the node before names are resolved in it.
+"$(dirname "$0")/in.sh" kubectl --namespace kube-system rollout status deployment/coredns --timeout 120s
+ms "names are resolved"
