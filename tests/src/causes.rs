@@ -136,6 +136,12 @@ impl Over {
 }
 
 impl Run<'_> {
+    /// The same over something else.
+    #[must_use]
+    pub fn over(self, over: Over) -> Self {
+        Self { over, ..self }
+    }
+
     /// Starts the server and the agent, makes the requests, and counts what was told.
     ///
     /// # Panics

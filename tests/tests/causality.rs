@@ -134,12 +134,8 @@ fn causes_are_told_however_many_are_in_flight() {
         "gthread-raw-plain",
         "flask-raw-plain",
     ];
-    let with = |kind, over| {
-        [1, 8, 256].map(|in_flight| {
-            let run = run(&python, kind, in_flight);
-            (Run { over, ..run }, All)
-        })
-    };
+    let with =
+        |kind, over| [1, 8, 256].map(|in_flight| (run(&python, kind, in_flight).over(over), All));
     let plain = kinds.into_iter().flat_map(|kind| with(kind, Over::Plain));
     let encrypted = with("uvicornuv-httpx-mix", Over::Tls);
     hold(&plain.chain(encrypted).collect::<Vec<_>>());
@@ -162,11 +158,7 @@ fn causes_are_told_over_tls() {
         "gthread-raw-plain",
         "threads-raw-plain",
     ];
-    let run = |kind| Run {
-        over: Over::Tls,
-        ..run(&python, kind, 64)
-    };
-    let runs: Vec<_> = kinds.iter().map(|kind| (run(kind), All)).collect();
+    let runs = kinds.map(|kind| (run(&python, kind, 64).over(Over::Tls), All));
     hold(&runs);
 }
 
@@ -188,12 +180,8 @@ fn causes_are_told_on_connections_that_are_kept() {
     ];
     let runs = kinds.map(|(kind, over)| {
         let requests = 4 * 32;
-        let run = Run {
-            over,
-            requests,
-            ..run(&python, kind, 32)
-        };
-        (run, All)
+        let run = run(&python, kind, 32).over(over);
+        (Run { requests, ..run }, All)
     });
     hold(&runs);
 }
@@ -290,10 +278,7 @@ fn causes_are_told_by_other_interpreters() {
     let runs: Vec<_> = interpreters
         .iter()
         .flat_map(|python| {
-            kinds.map(|(kind, over, promise)| {
-                let run = run(python, kind, 32);
-                (Run { over, ..run }, promise)
-            })
+            kinds.map(|(kind, over, promise)| (run(python, kind, 32).over(over), promise))
         })
         .collect();
     hold(&runs);

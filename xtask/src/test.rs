@@ -104,20 +104,12 @@ fn node_tier(options: &Options, cluster: e2e::Cluster, summary: &mut Summary) ->
         return Ok(());
     }
     println!("test: node tier: {test} (the chart on a real Kubernetes node)");
-    let outcome = || -> Result<String> {
+    with_second_try(summary, |_, summary| {
         let is_passed = e2e::passes(cluster, false)?;
         let outcome = if is_passed { "ok" } else { "FAILED" };
-        Ok(format!("test {test} ... {outcome}"))
-    };
-    let before = summary.failed();
-    summary.read(&outcome()?);
-    if summary.failed() > before {
-        println!("test: once more: {test}");
-        let mut again = Summary::default();
-        again.read(&outcome()?);
-        summary.tried_again(&again);
-    }
-    Ok(())
+        summary.read(&format!("test {test} ... {outcome}"));
+        Ok(())
+    })
 }
 
 /// Runs tests of the kernel tier on other kernels, each as a test `vm::KERNEL::TEST`.
@@ -232,21 +224,37 @@ impl Skips {
 /// Failed tests of a tier that are tried again: more than a few are no accident.
 const MOST_RETRIED: usize = 3;
 
-/// Runs a tier whose tests depend on the timing of real processes on a shared machine. Those that
-/// fail run once more, by themselves; one that passes then is told as flaky. What found something wrong
-/// does not: it would be no less wrong.
+/// Runs a tier's tests: all that the filter lets through, and those that failed once more by
+/// themselves.
 fn run_tier(
     filter: &Option<String>,
     summary: &mut Summary,
     tests: impl Fn() -> Result<Command>,
 ) -> Result<()> {
+    with_second_try(summary, |failed, summary| {
+        let mut tests = tests()?;
+        match failed {
+            [] => tests.args(filter),
+            failed => tests.arg("--exact").args(failed),
+        };
+        run_tests(&mut tests, summary)
+    })
+}
+
+/// Runs tests that depend on the timing of real processes on a shared machine: first all, named by
+/// nothing, then those that failed. One that passes then is told as flaky. What found something wrong does
+/// not run again: it would be no less wrong.
+fn with_second_try(
+    summary: &mut Summary,
+    run: impl Fn(&[String], &mut Summary) -> Result<()>,
+) -> Result<()> {
     let before = summary.failed();
-    run_tests(tests()?.args(filter), summary)?;
+    run(&[], summary)?;
     let failed = summary.failed_by_chance_since(before);
     if (1..=MOST_RETRIED).contains(&failed.len()) {
         println!("test: once more, by themselves: {}", failed.join(" "));
         let mut again = Summary::default();
-        run_tests(tests()?.arg("--exact").args(&failed), &mut again)?;
+        run(&failed, &mut again)?;
         summary.tried_again(&again);
     }
     Ok(())

@@ -57,13 +57,13 @@ impl Program {
 #[must_use]
 pub fn describe(pid: Pid, program: Option<&Program>) -> ProcessInfo {
     let directory = PathBuf::from(format!("/proc/{pid}"));
-    let cgroup = unified_cgroup(&read(&directory.join("cgroup")));
     let mut info = ProcessInfo {
         executable: executable(pid).unwrap_or_default(),
         name: read(&directory.join("comm")).trim_end().to_owned(),
         command: reduce(&read(&directory.join("cmdline"))),
+        cgroup: unified_cgroup(&read(&directory.join("cgroup"))),
+        // By what the rest says.
         surroundings: Surroundings::default(),
-        cgroup,
         environment: match program {
             Some(program) if program.is_whole => program.environment.clone(),
             _ => environment(&read(&directory.join("environ"))),
