@@ -1,7 +1,12 @@
 //! The contexts of all followed Python processes, each with the one that it was copied from.
+//!
+//! A request makes some twenty, so what is done for each is kept short: its name is looked up once, and
+//! all else is reached by its place in a table.
 
-use hashlink::LinkedHashMap;
-use rustc_hash::{FxBuildHasher, FxHashMap};
+use std::collections::VecDeque;
+
+use rustc_hash::FxHashMap;
+use slotmap::{Key as _, SlotMap, new_key_type};
 
 use crate::capture::event::{ContextChange, ContextEvent, Label, Pid};
 use crate::exchanges::exchange::Actor;
@@ -11,12 +16,18 @@ use crate::time::Nanos;
 /// that sets itself again) would keep all its ancestors; so some copy has no origin.
 const MOST_GENERATIONS: u32 = 64;
 
+new_key_type! {
+    /// A context that is, or was, known. The next one in its place has another key, until a place was
+    /// used two thousand million times.
+    struct ContextKey;
+}
+
 /// Where something runs, for as long as that is the same thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Place {
     /// A thread that runs in no context of its own.
     Thread(Pid, u32),
-    /// One of all contexts that there ever were: unlike its name this is never used again.
+    /// A context: unlike its name this does not become another one's when it is gone.
     Context(u64),
 }
 
@@ -32,12 +43,28 @@ pub struct Step {
 /// Where something runs, then what that was copied from, and so on. Empty where it is not known.
 pub type Trail = Vec<Step>;
 
+impl Place {
+    fn context(key: ContextKey) -> Self {
+        Self::Context(key.data().as_ffi())
+    }
+}
+
+/// What a context was copied from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// That is not known.
+    Unknown,
+    /// The thread that ran, in no context of its own.
+    Thread(u32),
+    Context(ContextKey),
+}
+
 #[derive(Debug)]
 struct Context {
     pid: Pid,
     /// Its name, until another context has it.
     name: Option<u64>,
-    origin: Option<Place>,
+    origin: Origin,
     born: Nanos,
     /// How many are known that were copied from it.
     copies: u32,
@@ -48,12 +75,12 @@ struct Context {
 #[derive(Debug)]
 pub struct Contexts {
     most: usize,
-    /// The oldest first.
-    known: LinkedHashMap<u64, Context, FxBuildHasher>,
-    names: FxHashMap<Pid, FxHashMap<u64, u64>>,
-    next: u64,
+    known: SlotMap<ContextKey, Context>,
+    names: FxHashMap<Pid, FxHashMap<u64, ContextKey>>,
+    /// The oldest first; with some that are known no longer.
+    order: VecDeque<ContextKey>,
     /// Those that are known no longer; to be taken out.
-    pub gone: Vec<u64>,
+    pub gone: Vec<Place>,
     /// Contexts forgotten because there were too many.
     pub evicted: u64,
     /// Contexts whose origin was forgotten because they descend from too many.
@@ -66,9 +93,9 @@ impl Contexts {
     pub fn new(most: usize) -> Self {
         Self {
             most: most.max(1),
-            known: LinkedHashMap::default(),
+            known: SlotMap::default(),
             names: FxHashMap::default(),
-            next: 0,
+            order: VecDeque::new(),
             gone: Vec::new(),
             evicted: 0,
             cut: 0,
@@ -79,9 +106,16 @@ impl Contexts {
     pub fn push(&mut self, event: &ContextEvent) {
         match event.change {
             ContextChange::Made { context, origin } => {
-                // The name may be the origin's own, if that was lost: its old bearer goes first.
-                let origin = self.place(event.pid, event.tid, origin);
-                self.release_name(event.pid, context);
+                let origin = match origin {
+                    Label::Unknown => Origin::Unknown,
+                    Label::Thread => Origin::Thread(event.tid),
+                    Label::Context(name) => Origin::Context(self.key(event.pid, name)),
+                    Label::ThreadsOwn(name) => {
+                        let key = self.key(event.pid, name);
+                        self.cut_off(key);
+                        Origin::Context(key)
+                    }
+                };
                 self.enter(event.pid, context, origin, event.at);
             }
             ContextChange::Unseen => self.forget(event.pid),
@@ -90,29 +124,42 @@ impl Contexts {
 
     /// What a thread ran.
     pub fn trail(&mut self, actor: &Actor) -> Trail {
+        let thread = |tid| Step {
+            place: Place::Thread(actor.pid, tid),
+            born: 0,
+        };
+        let mut next = match actor.label {
+            Label::Unknown => return Trail::new(),
+            Label::Thread => return vec![thread(actor.tid)],
+            Label::Context(name) => self.key(actor.pid, name),
+            Label::ThreadsOwn(name) => {
+                let key = self.key(actor.pid, name);
+                self.cut_off(key);
+                key
+            }
+        };
         let mut trail = Trail::new();
-        let mut next = self.place(actor.pid, actor.tid, actor.label);
-        while let Some(place) = next {
-            let Place::Context(number) = place else {
-                trail.push(Step { place, born: 0 });
-                break;
-            };
-            let Some(context) = self.known.get(&number) else {
-                break;
-            };
+        while let Some(context) = self.known.get(next) {
             trail.push(Step {
-                place,
+                place: Place::context(next),
                 born: context.born,
             });
-            next = context.origin;
+            match context.origin {
+                Origin::Unknown => break,
+                Origin::Thread(tid) => {
+                    trail.push(thread(tid));
+                    break;
+                }
+                Origin::Context(origin) => next = origin,
+            }
         }
         trail
     }
 
     /// Forgets all contexts of a process.
     pub fn forget(&mut self, pid: Pid) {
-        for number in self.names.remove(&pid).into_iter().flatten() {
-            self.nameless(number.1);
+        for (_, key) in self.names.remove(&pid).into_iter().flatten() {
+            self.nameless(key);
         }
     }
 
@@ -122,125 +169,115 @@ impl Contexts {
         self.known.len()
     }
 
-    /// Where a label is. A context that nobody told of is older than all that was seen.
-    fn place(&mut self, pid: Pid, tid: u32, label: Label) -> Option<Place> {
-        match label {
-            Label::Unknown => None,
-            Label::Thread => Some(Place::Thread(pid, tid)),
-            Label::Context(name) => Some(Place::Context(self.number(pid, name))),
-            Label::ThreadsOwn(name) => {
-                let number = self.number(pid, name);
-                self.cut_off(number);
-                Some(Place::Context(number))
-            }
-        }
-    }
-
-    /// The context that has a name now.
-    fn number(&mut self, pid: Pid, name: u64) -> u64 {
+    /// The context that has a name now. One that nobody told of is older than all that was seen.
+    fn key(&mut self, pid: Pid, name: u64) -> ContextKey {
         let known = self.names.get(&pid).and_then(|names| names.get(&name));
         match known {
-            Some(number) => *number,
-            None => self.enter(pid, name, None, 0),
+            Some(key) => *key,
+            None => self.enter(pid, name, Origin::Unknown, 0),
         }
     }
 
     /// A context does not belong any more to what it is a copy of.
-    fn cut_off(&mut self, number: u64) {
-        let context = self.known.get_mut(&number);
-        let Some(Place::Context(origin)) = context.and_then(|context| context.origin.take()) else {
-            return;
-        };
-        if let Some(context) = self.known.get_mut(&origin) {
-            context.copies -= 1;
-            if context.name.is_none() {
-                self.nameless(origin);
-            }
+    fn cut_off(&mut self, key: ContextKey) {
+        if let Some(context) = self.known.get_mut(key)
+            && let Origin::Context(origin) = context.origin
+        {
+            context.origin = Origin::Unknown;
+            self.release(origin);
         }
     }
 
-    fn enter(&mut self, pid: Pid, name: u64, origin: Option<Place>, born: Nanos) -> u64 {
+    fn enter(&mut self, pid: Pid, name: u64, origin: Origin, born: Nanos) -> ContextKey {
         while self.known.len() >= self.most {
             self.evict_oldest();
         }
-        let mut origin = origin;
-        let mut generation = 0;
-        if let Some(Place::Context(number)) = origin {
-            match self.known.get_mut(&number) {
-                Some(context) if context.generation < MOST_GENERATIONS => {
-                    context.copies += 1;
-                    generation = context.generation + 1;
-                }
-                Some(_) => {
-                    self.cut += 1;
-                    origin = None;
-                }
-                // Evicted just now.
-                None => origin = None,
-            }
+        let key = self.known.insert(Context {
+            pid,
+            name: Some(name),
+            origin: Origin::Unknown,
+            born,
+            copies: 0,
+            generation: 0,
+        });
+        let bearer = self.names.entry(pid).or_default().insert(name, key);
+        // It may be the origin itself, if what had the name in between was lost: before it is one.
+        if let Some(bearer) = bearer {
+            self.nameless(bearer);
         }
-        let number = self.next;
-        self.next += 1;
-        self.known.insert(
-            number,
-            Context {
-                pid,
-                name: Some(name),
-                origin,
-                born,
-                copies: 0,
-                generation,
-            },
-        );
-        self.names.entry(pid).or_default().insert(name, number);
-        number
+        self.descends(key, origin);
+        self.order.push_back(key);
+        if self.order.len() > 2 * self.most {
+            self.order.retain(|key| self.known.contains_key(*key));
+        }
+        key
     }
 
-    fn release_name(&mut self, pid: Pid, name: u64) {
-        let names = self.names.get_mut(&pid);
-        if let Some(number) = names.and_then(|names| names.remove(&name)) {
-            self.nameless(number);
+    /// A new context is a copy of another, if that is still known.
+    fn descends(&mut self, key: ContextKey, origin: Origin) {
+        let mut generation = 0;
+        if let Origin::Context(above) = origin {
+            let Some(above) = self.known.get_mut(above) else {
+                return;
+            };
+            if above.generation >= MOST_GENERATIONS {
+                self.cut += 1;
+                return;
+            }
+            above.copies += 1;
+            generation = above.generation + 1;
+        }
+        if let Some(context) = self.known.get_mut(key) {
+            context.origin = origin;
+            context.generation = generation;
         }
     }
 
     /// A context has no name any more: it is gone, and only its copies may need it.
-    fn nameless(&mut self, number: u64) {
-        if let Some(context) = self.known.get_mut(&number) {
+    fn nameless(&mut self, key: ContextKey) {
+        if let Some(context) = self.known.get_mut(key) {
             context.name = None;
-        }
-        let mut next = Some(number);
-        while let Some(number) = next {
-            match self.known.get(&number) {
-                Some(context) if context.name.is_none() && context.copies == 0 => {}
-                _ => break,
-            }
-            next = self.remove(number);
+            self.remove_if_gone(key);
         }
     }
 
-    /// Removes a context; returns the one that it was copied from.
-    fn remove(&mut self, number: u64) -> Option<u64> {
-        let context = self.known.remove(&number)?;
-        self.gone.push(number);
-        let Some(Place::Context(origin)) = context.origin else {
-            return None;
-        };
-        let context = self.known.get_mut(&origin)?;
-        context.copies -= 1;
-        Some(origin)
+    /// One that was copied from this is not known any more.
+    fn release(&mut self, key: ContextKey) {
+        if let Some(context) = self.known.get_mut(key) {
+            context.copies -= 1;
+            self.remove_if_gone(key);
+        }
+    }
+
+    /// Removes a context that is gone and that nothing known was copied from, and what it was copied
+    /// from, if that was kept for it alone.
+    fn remove_if_gone(&mut self, mut key: ContextKey) {
+        while let Some(context) = self.known.get(key)
+            && context.name.is_none()
+            && context.copies == 0
+        {
+            let origin = context.origin;
+            self.known.remove(key);
+            self.gone.push(Place::context(key));
+            let Origin::Context(above) = origin else {
+                return;
+            };
+            if let Some(above) = self.known.get_mut(above) {
+                above.copies -= 1;
+            }
+            key = above;
+        }
     }
 
     fn evict_oldest(&mut self) {
-        let Some((number, context)) = self.known.pop_front() else {
+        let Some(key) = self.order.pop_front() else {
             return;
         };
-        self.gone.push(number);
+        let Some(context) = self.known.remove(key) else {
+            return;
+        };
+        self.gone.push(Place::context(key));
         self.evicted += 1;
-        if let Some(Place::Context(origin)) = context.origin
-            && let Some(origin) = self.known.get_mut(&origin)
-        {
-            origin.copies -= 1;
-        }
         if let Some(name) = context.name
             && let Some(names) = self.names.get_mut(&context.pid)
         {
@@ -248,6 +285,9 @@ impl Contexts {
             if names.is_empty() {
                 self.names.remove(&context.pid);
             }
+        }
+        if let Origin::Context(origin) = context.origin {
+            self.release(origin);
         }
     }
 }

@@ -258,8 +258,7 @@ impl Causality {
 
     /// Forgets what is known of contexts that are gone.
     fn forget_places(&mut self) {
-        while let Some(number) = self.contexts.gone.pop() {
-            let place = Place::Context(number);
+        while let Some(place) = self.contexts.gone.pop() {
             if let Some(Habit::Serves(socket)) = self.habits.remove(&place) {
                 self.forget_connection(socket, place);
             }
