@@ -119,12 +119,7 @@ impl Script {
             failed_at: self.step(),
             errno: 111,
         };
-        let call = Call {
-            id: failure.id,
-            actor: by,
-            at,
-            key: None,
-        };
+        let call = Call::failed(&failure);
         self.source.observe(&ExchangeEvent::ConnectFailed(failure));
         call
     }
