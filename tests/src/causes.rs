@@ -15,7 +15,7 @@ use crate::agent::{Agent, Stats};
 use crate::bench::tls::Tls;
 use crate::received::Span;
 use crate::receiver::Receiver;
-use crate::workloads::{Server, Workloads};
+use crate::workloads::{Runtime, Server, Workloads};
 
 /// Calls of each request: `CALLS` in `causes.py`.
 pub const CALLS: usize = 4;
@@ -25,7 +25,8 @@ pub const CALLS: usize = 4;
 pub struct Causes {
     /// The request that made the call is its parent.
     pub right: usize,
-    /// It is linked to the request that left running what made the call.
+    /// It is linked to the request that left running what made the call, and has the same parent as that,
+    /// which is none without a `traceparent`.
     pub linked: usize,
     /// It has no parent and no link.
     pub unknown: usize,
@@ -43,10 +44,10 @@ impl Causes {
     /// Counts those of some requests, by their numbers.
     #[must_use]
     pub fn of_requests(spans: &[Span], is_counted: impl Fn(usize) -> bool) -> Self {
-        let requests: BTreeMap<&str, &str> = spans
+        let requests: BTreeMap<&str, (&str, &Span)> = spans
             .iter()
             .filter(|span| span.kind == "SERVER")
-            .filter_map(|span| Some((span.span_id.as_str(), ident(span, "/in/")?)))
+            .filter_map(|span| Some((span.span_id.as_str(), (ident(span, "/in/")?, span))))
             .collect();
         let mut causes = Self::default();
         for call in spans.iter().filter(|span| span.kind == "CLIENT") {
@@ -56,11 +57,15 @@ impl Causes {
             if !ident.parse().is_ok_and(&is_counted) {
                 continue;
             }
-            let is_its = |span_id: &str| requests.get(span_id) == Some(&ident);
+            let its = |span_id: &str| {
+                let (of, request) = requests.get(span_id)?;
+                (*of == ident).then_some(*request)
+            };
+            let is_beside = |request: &Span| request.parent_id == call.parent_id;
             *match (call.parent_id.as_str(), &call.links[..]) {
                 ("", []) => &mut causes.unknown,
-                ("", [(_, linked)]) if is_its(linked) => &mut causes.linked,
-                (parent, []) if is_its(parent) => &mut causes.right,
+                (_, [(_, linked)]) if its(linked).is_some_and(is_beside) => &mut causes.linked,
+                (parent, []) if its(parent).is_some() => &mut causes.right,
                 _ => &mut causes.wrong,
             } += 1;
         }
@@ -87,6 +92,12 @@ impl fmt::Display for Causes {
             "{right:>6} right {linked:>6} linked {unknown:>6} unknown {wrong:>6} wrong"
         )
     }
+}
+
+/// A request that a server makes on its own.
+#[must_use]
+pub fn is_poll(span: &Span) -> bool {
+    span.kind == "CLIENT" && span.attribute("url.full").ends_with("/polled")
 }
 
 /// What stands behind this in the path of a span's URL, up to the next slash.
@@ -190,6 +201,21 @@ impl Bed {
     /// The same over TLS, if so, on both sides.
     #[must_use]
     pub fn start_over(python: &Path, kind: &str, tls: Option<Tls>) -> Self {
+        Self::start_server(tls, |workloads, backend| {
+            workloads.causes("server", python, kind, backend)
+        })
+    }
+
+    /// Starts a server of another runtime, which makes a request of this method on its own every few
+    /// milliseconds, too, if so: a *poll*.
+    #[must_use]
+    pub fn start_of(runtime: Runtime, polls: Option<&str>) -> Self {
+        Self::start_server(None, |workloads, backend| {
+            workloads.causes_of(runtime, "server", backend, polls)
+        })
+    }
+
+    fn start_server(tls: Option<Tls>, start: impl FnOnce(Workloads<'_>, &str) -> Server) -> Self {
         let receiver = Receiver::start();
         let backend = Backend::start(tls.as_ref());
         let workloads = Workloads::of(&receiver);
@@ -198,7 +224,7 @@ impl Bed {
             None => workloads,
         };
         Self {
-            server: workloads.causes("server", python, kind, &backend.url()),
+            server: start(workloads, &backend.url()),
             receiver,
             backend,
             tls: tls.map(Arc::new),
@@ -208,6 +234,11 @@ impl Bed {
     /// Makes so many requests, so many at a time, each on a connection of its own.
     pub fn drive(&self, in_flight: usize, requests: usize) {
         self.drive_as(Manner::Closing, in_flight, requests);
+    }
+
+    /// The same, and each carries a `traceparent` of its own.
+    pub fn drive_tracing(&self, in_flight: usize, requests: usize) {
+        self.drive_as(Manner::Tracing, in_flight, requests);
     }
 
     /// The same on connections that are kept.
@@ -256,6 +287,20 @@ impl Bed {
         self.receiver.wait_for(&format!("{calls} calls"), |spans| {
             Causes::of(spans).calls() >= calls
         });
+    }
+
+    /// Waits until so many polls were told.
+    pub fn wait_for_polls(&self, polls: usize) {
+        let what = format!("{polls} polls");
+        self.receiver.wait_for(&what, |spans| {
+            spans.iter().filter(|span| is_poll(span)).count() >= polls
+        });
+    }
+
+    /// What was told.
+    #[must_use]
+    pub fn spans(&self) -> Vec<Span> {
+        self.receiver.received().spans
     }
 
     /// How the causes of calls were told.

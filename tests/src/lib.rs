@@ -2,7 +2,7 @@
 //! built agent between them.
 //!
 //! Everything blocks until what it waits for has happened, or panics at its deadline with what was
-//! seen so far: nothing sleeps. `cargo xtask test` sets up the workloads and says where they are.
+//! seen so far: nothing sleeps, but [`wait`] between two looks. `cargo xtask test` sets up the workloads and says where they are.
 
 pub mod agent;
 pub mod bench;
@@ -17,6 +17,7 @@ pub mod receiver;
 pub mod skip;
 pub mod story;
 pub mod tree;
+pub mod wait;
 pub mod workloads;
 
 use std::time::Duration;

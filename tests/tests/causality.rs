@@ -186,6 +186,32 @@ fn causes_are_told_on_connections_that_are_kept() {
     hold(&runs);
 }
 
+/// Calls that forward the `traceparent` of their request stay in its trace when it is over, below the span that
+/// it names, and are linked to it as those without are.
+#[test]
+#[ignore = "kernel: real workloads, needs root"]
+fn calls_after_a_request_that_forward_its_context_are_linked_to_it() {
+    const REQUESTS: usize = 64;
+    if lacks(&[Need::Python]) {
+        return;
+    }
+    let python = python();
+    for kind in ["uvicorn-raw-later", "uvicornuv-raw-later"] {
+        let bed = Bed::start(&python, kind);
+        let agent = Agent::watch(&[&bed.server.process], &[]);
+        bed.drive_tracing(16, REQUESTS);
+        bed.wait_for_calls(REQUESTS * CALLS);
+        let stats = agent.stop();
+        let told = bed.told();
+        println!("{kind:<20} {told}");
+        assert_eq!(told.wrong, 0, "{WRONG}: {kind}: {told}");
+        let half = REQUESTS * CALLS / 2;
+        assert_eq!((told.right, told.linked), (half, half), "{kind}: {told}");
+        assert_eq!(stats["runs.calls_after_request"], half as u64);
+        assert_eq!(stats["runs.causes_unknown"], 0);
+    }
+}
+
 /// Servers, and of how many calls before the response the cause is known, of the two that each request makes
 /// then: with asyncio and h11 each connection is received from in a context of its own, which leads to them.
 const OF_SEVERAL: [(&str, usize); 3] = [

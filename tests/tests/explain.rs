@@ -3,12 +3,11 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::time::Instant;
 
-use kaos_tests::DEADLINE;
 use kaos_tests::agent::{self, Agent};
 use kaos_tests::process::Process;
 use kaos_tests::receiver::Receiver;
+use kaos_tests::wait;
 use kaos_tests::workloads::{Need, Workloads, lacks, python};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -38,16 +37,17 @@ fn tracer(explanation: &Value, agent: &Agent) -> Value {
 /// What it says of the interpreter of a process whose contexts are followed, as soon as this agent
 /// does.
 fn followed(pid: u32, agent: &Agent) -> Value {
-    let until = Instant::now() + DEADLINE;
-    loop {
-        let causes = json(pid)["causes"].take();
+    wait::until("it is followed", || {
+        let mut causes = json(pid)["causes"].take();
         let followers = causes["python"]["followed_by"].as_array();
         let mut followers = followers.expect("it has an interpreter").iter();
-        if followers.any(|follower| *follower == agent.pid()) && causes["method"] == "contexts" {
-            return causes["python"].clone();
+        let is_ours = followers.any(|follower| *follower == agent.pid());
+        if is_ours && causes["method"] == "contexts" {
+            Ok(causes["python"].take())
+        } else {
+            Err(causes)
         }
-        assert!(Instant::now() < until, "it is not followed: {causes}");
-    }
+    })
 }
 
 #[test]

@@ -1,12 +1,12 @@
 //! Probes in processes: how soon they are there, and that they go.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use kaos_tests::DEADLINE;
 use kaos_tests::agent::Agent;
 use kaos_tests::bpf::{Kind, exists, held, uprobes};
 use kaos_tests::received::Span;
 use kaos_tests::receiver::Receiver;
+use kaos_tests::wait;
 use kaos_tests::workloads::{Certificate, Need, Workloads, lacks};
 
 /// Code is found by what the kernel tells, and not by looking for it from time to time: the agent is let
@@ -49,13 +49,15 @@ fn code_is_probed_as_it_is_mapped() {
     assert_eq!(stats["uprobes.lost_mappings"], 0);
 }
 
-/// Waits until something holds.
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let until = Instant::now() + DEADLINE;
-    while !holds() {
-        assert!(Instant::now() < until, "never: {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+/// Starts an agent for what this process starts from now on, and what `start` starts; its TLS is probed
+/// when this returns, and its event loop.
+fn probed<Started>(start: impl FnOnce() -> Started) -> (Agent, Started) {
+    let agent = Agent::start_verbose(&["--pid", &std::process::id().to_string()]);
+    assert_eq!(uprobes(agent.pid()), 0);
+    let started = start();
+    agent.wait_until_probed("libssl");
+    agent.wait_for_log("stream_flushed is attached to ");
+    (agent, started)
 }
 
 /// Probes in a file are there as long as somebody uses it.
@@ -68,12 +70,8 @@ fn probes_are_gone_with_the_last_user() {
     let receiver = Receiver::start();
     let certificate = Certificate::new();
     let workloads = Workloads::of(&receiver).over(&certificate);
-    let agent = Agent::start_verbose(&["--pid", &std::process::id().to_string()]);
-    assert_eq!(uprobes(agent.pid()), 0);
-    let first = workloads.python_server("first", "httptools");
-    let second = workloads.python_server("second", "httptools");
-    agent.wait_until_probed("libssl");
-    agent.wait_for_log("stream_flushed is attached to ");
+    let server = |name| workloads.python_server(name, "httptools");
+    let (agent, (first, second)) = probed(|| (server("first"), server("second")));
     let links = held(agent.pid(), Kind::Link);
     let shared = uprobes(agent.pid());
     drop(first);
@@ -91,11 +89,14 @@ fn probes_are_gone_with_the_last_user() {
     });
     assert!(uprobes(agent.pid()) >= shared, "{links:?}");
     drop(second);
-    wait_until("no probe is left", || uprobes(agent.pid()) == 0);
+    wait::until("no probe is left", || match uprobes(agent.pid()) {
+        0 => Ok(()),
+        left => Err(left),
+    });
     let of_hooks = held(agent.pid(), Kind::Link);
-    wait_until("the kernel has none of them", || {
-        let mut gone = links.keys().filter(|id| !of_hooks.contains_key(id));
-        !gone.any(|id| exists(Kind::Link, *id))
+    wait::until_none("the kernel has none of them", || {
+        let gone = links.keys().filter(|id| !of_hooks.contains_key(id));
+        gone.filter(|id| exists(Kind::Link, **id)).collect()
     });
     let stats = agent.stop();
     assert_eq!(
@@ -114,10 +115,7 @@ fn sigterm_leaves_nothing_behind() {
     let receiver = Receiver::start();
     let certificate = Certificate::new();
     let workloads = Workloads::of(&receiver).over(&certificate);
-    let agent = Agent::start_verbose(&["--pid", &std::process::id().to_string()]);
-    let server = workloads.python_server("server", "httptools");
-    agent.wait_until_probed("libssl");
-    agent.wait_for_log("stream_flushed is attached to ");
+    let (agent, server) = probed(|| workloads.python_server("server", "httptools"));
     let seen = workloads.python_client("client", "httpx", &[server.url("/echo/1")]);
     seen.succeed();
 
@@ -131,10 +129,11 @@ fn sigterm_leaves_nothing_behind() {
         let links = links.keys().map(|id| (Kind::Link, *id));
         let programs = programs.keys().map(|id| (Kind::Program, *id));
         let all = links.chain(programs);
-        all.filter(|(kind, id)| exists(*kind, *id)).count()
+        let left = all.filter(|(kind, id)| exists(*kind, *id));
+        left.collect::<Vec<_>>()
     };
-    assert_eq!(left(), links.len() + programs.len());
+    assert_eq!(left().len(), links.len() + programs.len());
     agent.stop();
     // The kernel frees what was closed when no CPU can be running it any more.
-    wait_until("nothing is left", || left() == 0);
+    wait::until_none("nothing is left", left);
 }

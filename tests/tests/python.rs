@@ -1,9 +1,8 @@
 //! Python processes: with few privileges, in great numbers, and made to hurt.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use kaos_tests::agent::Agent;
 use kaos_tests::bpf::{entries, uprobes};
@@ -11,7 +10,7 @@ use kaos_tests::causes::{CALLS, Causes, Over, Run};
 use kaos_tests::process::Process;
 use kaos_tests::receiver::Receiver;
 use kaos_tests::workloads::{Certificate, Need, Workloads, lacks, python};
-use kaos_tests::{DEADLINE, WRONG};
+use kaos_tests::{WRONG, wait};
 use tempfile::TempDir;
 
 const ALL_RIGHT: Causes = Causes {
@@ -118,20 +117,16 @@ fn two_thousand_processes_leave_nothing() {
     println!("{grown} KiB more than {resident}");
     drop(server);
     // Entries of processes and of calls, probes, and what was opened for them.
-    let until = Instant::now() + DEADLINE;
-    loop {
+    let what = format!("it has no probes, {entered:?} and {before} descriptors");
+    wait::until(&what, || {
         let (descriptors, _) = holds(&agent);
         let left = (uprobes(agent.pid()), entries(agent.pid()));
         if left == (0, entered.clone()) && descriptors <= before {
-            break;
+            Ok(())
+        } else {
+            Err((left, descriptors))
         }
-        let now = Instant::now();
-        assert!(
-            now < until,
-            "{left:?} and {descriptors} descriptors after {before}"
-        );
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    });
     assert!(grown < MOST_GROWTH_KIB, "{grown} KiB more than {resident}");
     let stats = agent.stop();
     assert!(stats["kernel.tls_operations"] >= 2 * 2 * 1000, "{stats:?}");
@@ -142,14 +137,20 @@ fn two_thousand_processes_leave_nothing() {
     assert_eq!(stats["kernel.lost.process_map_full"], 0);
 }
 
-/// A program in this directory that exports what it has.
-fn compiled(directory: &Path, source: &str) -> PathBuf {
-    let (text, program) = (directory.join("fake.c"), directory.join("fake"));
+/// A process of this program, which exports what it has and has said this line; and where the program is.
+fn fake(source: &str, says: &str) -> (Process, TempDir) {
+    let directory = TempDir::new().expect("a directory");
+    let (text, program) = (
+        directory.path().join("fake.c"),
+        directory.path().join("fake"),
+    );
     fs::write(&text, source).expect("it is writable");
     let mut compiler = Command::new("cc");
     compiler.args(["-rdynamic", "-pthread", "-o"]);
     Process::spawn("cc", compiler.arg(&program).arg(&text)).succeed();
-    program
+    let fake = Process::spawn("fake", &mut Command::new(program));
+    fake.wait_for_line("that it is up", |line| line == says);
+    (fake, directory)
 }
 
 /// A process with an interpreter that lies: its type of contexts is made of pointers to anywhere.
@@ -174,11 +175,7 @@ fn a_fake_interpreter_costs_only_itself() {
     if lacks(&[Need::Python, Need::Program("cc")]) {
         return;
     }
-    let directory = TempDir::new().expect("a directory");
-    let program = compiled(directory.path(), SOURCE);
-    let fake = Process::spawn("fake", &mut Command::new(program));
-    fake.wait_for_line("that it lies", |line| line == "lying");
-
+    let (fake, _directory) = fake(SOURCE, "lying");
     let python = python();
     let (causes, stats) =
         run(&python).go_with(|server| Agent::watch(&[&server.process, &fake], &[]));
@@ -262,10 +259,7 @@ fn an_interpreter_that_turns_wild_costs_only_itself() {
     if lacks(&[Need::Python, Need::Program("cc")]) {
         return;
     }
-    let directory = TempDir::new().expect("a directory");
-    let program = compiled(directory.path(), SOURCE);
-    let fake = Process::spawn("fake", &mut Command::new(program));
-    fake.wait_for_line("that it is sane", |line| line == "sane");
+    let (fake, _directory) = fake(SOURCE, "sane");
     let python = python();
     let (causes, stats) = run(&python).go_with(|server| {
         let agent = Agent::watch(&[&server.process, &fake], &[]);

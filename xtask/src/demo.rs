@@ -31,12 +31,7 @@ enum Output {
 /// The build fails, or root cannot be had.
 pub fn run(options: &Options) -> Result<ExitCode> {
     setup::ensure()?;
-    command::run(&mut toolchain::cargo(&[
-        "build",
-        "--quiet",
-        "--workspace",
-        "--bins",
-    ])?)?;
+    toolchain::build_programs()?;
     let Some(prefix) = setup::root_prefix() else {
         bail!("the agent needs root to look into the kernel; type: sudo -E cargo xtask demo");
     };

@@ -167,12 +167,7 @@ fn why_no_kernel_tier() -> Option<&'static str> {
 }
 
 fn kernel_tier(options: &Options, summary: &mut Summary) -> Result<()> {
-    command::run(&mut toolchain::cargo(&[
-        "build",
-        "--quiet",
-        "--workspace",
-        "--bins",
-    ])?)?;
+    toolchain::build_programs()?;
     let skips = Skips::new()?;
     run_tier(&options.filter, summary, || {
         let mut kernel =

@@ -44,6 +44,14 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         .map_or(ExitCode::FAILURE, |code| ExitCode::from(code as u8)))
 }
 
+/// Builds all programs of the workspace, for debugging.
+///
+/// # Errors
+/// The build fails.
+pub fn build_programs() -> Result<()> {
+    command::run(&mut cargo(&["build", "--quiet", "--workspace", "--bins"])?)
+}
+
 /// A cargo command in the workspace that builds with this compiler and finds our bpf-linker.
 ///
 /// # Errors

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::agents::Outgoing;
+use super::agents::{Forwarded, Outgoing};
 use super::asking::Waiting;
-use super::beside::Share;
+use super::beside::{Fresh, Share};
 use super::cause::{Call, Cause, CauseSource};
 use super::forwarding::Forwards;
 use super::join::{ClientEnd, JoinKey};
@@ -53,9 +53,14 @@ impl<Source: CauseSource> Runs<Source> {
                     self.caused_since(outgoing, *cause, out);
                 }
                 Forwards::Nothing => {
-                    self.called_with_own_span(begun, &carried);
-                    let outgoing = self.outgoing(begun, operation);
-                    self.put_call(outgoing, Above::Carried(carried), out);
+                    forwards = self.called_with_own_span(begun, &carried) == Fresh::No;
+                    let mut outgoing = self.outgoing(begun, operation);
+                    if forwards {
+                        outgoing.forwarded = Some(Forwarded::Over(carried));
+                        self.caused_since(outgoing, *cause, out);
+                    } else {
+                        self.put_call(outgoing, Above::Carried(carried), out);
+                    }
                 }
                 Forwards::Of(served) if self.traces.may_hang_under(request.id, served) => {
                     forwards = true;
@@ -67,7 +72,7 @@ impl<Source: CauseSource> Runs<Source> {
                 Forwards::Of(_) | Forwards::OfSeveral => {
                     forwards = true;
                     let mut outgoing = self.outgoing(begun, operation);
-                    outgoing.forwarded = Some(carried);
+                    outgoing.forwarded = Some(Forwarded::OfSeveral(carried));
                     self.caused_since(outgoing, *cause, out);
                 }
             },
@@ -125,15 +130,17 @@ impl<Source: CauseSource> Runs<Source> {
     /// Puts a call where its cause says.
     fn caused(&mut self, outgoing: Outgoing, cause: Cause, out: &mut Vec<FinishedSpan>) {
         let id = outgoing.id();
+        let is_placed = matches!(outgoing.forwarded, Some(Forwarded::Over(_)));
         match cause {
-            Cause::Known(by) if self.traces.may_hang_under(id, by) => {
-                return self.caused_by(outgoing, by, out);
-            }
             Cause::NotYet => return self.wait(outgoing, None, out),
             Cause::After(by) => {
                 self.traces.counters.calls_after_request += 1;
                 self.asking.remove(id);
-                return self.put_without_cause(outgoing, Above::After(by), out);
+                return self.put_without_cause(outgoing, Some(by), out);
+            }
+            _ if is_placed => {}
+            Cause::Known(by) if self.traces.may_hang_under(id, by) => {
+                return self.caused_by(outgoing, by, out);
             }
             Cause::Nothing if outgoing.forwarded.is_none() => {
                 self.traces.counters.calls_without_request += 1;
@@ -143,18 +150,23 @@ impl<Source: CauseSource> Runs<Source> {
             }
         }
         self.asking.remove(id);
-        self.put_without_cause(outgoing, Above::Nothing, out);
+        self.put_without_cause(outgoing, None, out);
     }
 
-    /// Puts a call that hangs under no request below the span that it names, if it names one.
+    /// Puts a call that hangs under no request below the span that it names, if it names one, and links
+    /// it to the request that left it running.
     fn put_without_cause(
         &mut self,
         outgoing: Outgoing,
-        otherwise: Above,
+        after: Option<ExchangeId>,
         out: &mut Vec<FinishedSpan>,
     ) {
-        let forwarded = outgoing.forwarded.clone();
-        let above = forwarded.map_or(otherwise, Above::Carried);
+        let carried = outgoing.forwarded.clone().map(Forwarded::into_carried);
+        let above = match (after, carried) {
+            (Some(request), carried) => Above::After(request, carried),
+            (None, Some(carried)) => Above::Carried(carried),
+            (None, None) => Above::Nothing,
+        };
         self.put_call(outgoing, above, out);
     }
 
@@ -246,7 +258,7 @@ impl<Source: CauseSource> Runs<Source> {
             Some(by) => self.put_call(outgoing, Above::Span(by.into()), out),
             None => {
                 self.traces.counters.causes_given_up += 1;
-                self.put_without_cause(outgoing, Above::Nothing, out);
+                self.put_without_cause(outgoing, None, out);
             }
         }
     }

@@ -3,9 +3,10 @@
 use rustc_hash::FxHashMap;
 
 use crate::capture::event::{ContextEvent, Pid};
-use crate::exchanges::exchange::{Actor, ExchangeEvent, ExchangeId, Request, Role};
+use crate::exchanges::exchange::{Actor, ConnectFailure, ExchangeEvent, ExchangeId, Request, Role};
 use crate::runs::CAUSE_WAIT;
 use crate::runs::join::JoinKey;
+use crate::runs::polls::{Polls, Reading};
 use crate::runs::traces::REMEMBERED_FOR;
 use crate::time::Nanos;
 
@@ -28,6 +29,8 @@ pub struct Call {
     pub at: Nanos,
     /// Its name, where there is a request. The process may serve it itself.
     pub key: Option<JoinKey>,
+    /// What it reads, where it is a request that does nothing else.
+    pub reads: Option<Reading>,
 }
 
 impl Call {
@@ -39,6 +42,19 @@ impl Call {
             actor: request.actor,
             at: request.at,
             key: Some(JoinKey::of(request)),
+            reads: Reading::of(request),
+        }
+    }
+
+    /// The call that an attempt to connect was made for.
+    #[must_use]
+    pub fn failed(failure: &ConnectFailure) -> Self {
+        Self {
+            id: failure.id,
+            actor: failure.actor,
+            at: failure.at,
+            key: None,
+            reads: None,
         }
     }
 }
@@ -82,14 +98,16 @@ pub trait CauseSource {
 /// The source that needs nothing but the exchanges: a process that serves exactly one request
 /// when it makes a call makes it for that request.
 ///
-/// A process that serves several at once has calls of unknown cause. Requests that other processes
-/// serve never count.
+/// A process that serves several at once has calls of unknown cause, and so has a call that it also
+/// makes on its own. Requests that other processes serve never count.
 #[derive(Debug, Default)]
 pub struct OneInFlight {
     /// Processes that serve at least one request now.
     processes: FxHashMap<Pid, Serving>,
     /// Process of each request that is served now.
     served_by: FxHashMap<ExchangeId, Pid>,
+    /// What processes read on their own.
+    polls: Polls,
 }
 
 /// Ended requests that a process's entry remembers, since a call is told only when its head is
@@ -115,9 +133,10 @@ struct Served {
 impl CauseSource for OneInFlight {
     fn observe(&mut self, event: &ExchangeEvent) {
         match event {
-            ExchangeEvent::Started(request) if request.role == Role::Server => {
-                self.started(request)
-            }
+            ExchangeEvent::Started(request) => match request.role {
+                Role::Server => self.started(request),
+                Role::Client => self.called(&Call::of(request)),
+            },
             ExchangeEvent::Ended(exchange) => self.ended(exchange.request.id, exchange.ended_at),
             // A stream is open all the time that a session lasts, and causes nothing.
             ExchangeEvent::Understood {
@@ -127,12 +146,25 @@ impl CauseSource for OneInFlight {
             } if operation.is_stream() => self.ended(*id, *at),
             ExchangeEvent::ProcessExited { pid, .. } => {
                 self.processes.remove(pid);
+                self.polls.forget(*pid);
             }
             _ => {}
         }
     }
 
     fn cause(&self, call: &Call) -> Cause {
+        let is_own = |reading| self.polls.has(call.actor.pid, reading);
+        match self.in_flight(call) {
+            Cause::Known(_) if call.reads.is_some_and(is_own) => Cause::Unknown,
+            cause => cause,
+        }
+    }
+}
+
+impl OneInFlight {
+    /// The one request that was being served when a call was made, whatever else the process calls.
+    #[must_use]
+    pub fn in_flight(&self, call: &Call) -> Cause {
         let Some(serving) = self.processes.get(&call.actor.pid) else {
             return Cause::Nothing;
         };
@@ -150,9 +182,15 @@ impl CauseSource for OneInFlight {
             (Some(_), Some(_)) => Cause::Unknown,
         }
     }
-}
 
-impl OneInFlight {
+    fn called(&mut self, call: &Call) {
+        if let Some(reading) = call.reads
+            && self.in_flight(call) == Cause::Nothing
+        {
+            self.polls.note(call.actor.pid, reading);
+        }
+    }
+
     fn started(&mut self, request: &Request) {
         let pid = request.actor.pid;
         self.served_by.insert(request.id, pid);
@@ -214,6 +252,7 @@ mod tests {
             },
             at,
             key: None,
+            reads: None,
         }
     }
 

@@ -31,7 +31,8 @@ crate::counters! {
         calls_without_request,
         /// Calls that were caused by a request which was over by then: linked to it.
         calls_after_request,
-        /// Calls of unknown cause: several requests were being served.
+        /// Calls of unknown cause: several requests were being served, or one, and the process makes such
+        /// calls on its own, too.
         causes_unknown,
         /// Calls whose cause did not become known in time.
         causes_given_up,

@@ -23,10 +23,12 @@
 //! | served, none | the client end on this node, else none |
 //! | called, its `traceparent` is the one of a request that the process serves | that request: it was forwarded blindly |
 //! | called, its `traceparent` is the one of several | what the [`CauseSource`] knows, else the span that it names |
+//! | called, its `traceparent` is the one of a request that is over | the span that it names, with a link to the request that left the call running, where that is known |
 //! | called, with another `traceparent` | the span that it names: of an SDK in the process, to which [`beside`] leaves the call |
 //! | called, none | what the [`CauseSource`] knows |
 //!
-//! What goes on after its request begins a trace, with a link to it (`runs.calls_after_request`).
+//! What goes on after its request begins a trace, unless a `traceparent` says where it stands, and has a
+//! link to that request (`runs.calls_after_request`).
 
 pub mod agents;
 mod asking;
@@ -39,6 +41,7 @@ pub mod forwarding;
 pub mod ids;
 pub mod join;
 pub mod part;
+pub mod polls;
 pub mod sampling;
 mod sdk;
 pub mod sessions;

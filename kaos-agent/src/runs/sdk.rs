@@ -20,8 +20,9 @@ impl<Source: CauseSource> Runs<Source> {
         self.beside.take_news()
     }
 
-    /// A call carries a context that no request in flight came with.
-    pub(super) fn called_with_own_span(&mut self, begun: &Begun, carried: &Carried) {
+    /// A call carries a context that no request in flight came with. Returns whether the process made the
+    /// span that it names.
+    pub(super) fn called_with_own_span(&mut self, begun: &Begun, carried: &Carried) -> Fresh {
         let Begun {
             request, service, ..
         } = begun;
@@ -43,6 +44,7 @@ impl<Source: CauseSource> Runs<Source> {
                 }
             }
         }
+        fresh
     }
 
     pub(super) fn leave_served_to_sdk(

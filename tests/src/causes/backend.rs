@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Path, State};
-use axum::routing::get;
+use axum::routing::{any, get};
 use axum::serve::Listener;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -46,6 +46,7 @@ impl Backend {
         });
         let application = Router::new()
             .route("/out/{ident}/{call}", get(answer))
+            .route("/polled", any(|| async { "nothing new" }))
             .with_state(Arc::clone(&state));
         let (ready, connections) = mpsc::channel(1);
         runtime.spawn(accept(listener, tls.map(Tls::acceptor), ready));

@@ -20,6 +20,8 @@ type Came = watch::Receiver<BTreeMap<usize, usize>>;
 pub enum Manner {
     /// Each request has one of its own.
     Closing,
+    /// The same, and each request carries a `traceparent` of its own.
+    Tracing,
     /// Each has many requests, one after the other.
     Keeping,
     /// Each request has one of its own, and who made one with an odd number leaves when its second
@@ -50,7 +52,7 @@ impl Client {
                     (number < requests).then_some(number)
                 };
                 match &client.manner {
-                    Manner::Closing => client.ask_each(numbers).await,
+                    Manner::Closing | Manner::Tracing => client.ask_each(numbers).await,
                     Manner::Keeping => client.ask_all(numbers).await,
                     Manner::Leaving(came) => client.ask_or_leave(numbers, came.clone()).await,
                 }
@@ -67,7 +69,7 @@ impl Client {
             let client = self.clone();
             tokio::spawn(async move {
                 let mut stream = client.connect().await;
-                send(&mut stream, number, "close").await;
+                client.send(&mut stream, number, "close").await;
                 // However the connection ends.
                 let _ = stream.read_to_end(&mut Vec::new()).await;
             })
@@ -94,7 +96,7 @@ impl Client {
 
     async fn ask(&self, number: usize) {
         let mut stream = self.connect().await;
-        send(&mut stream, number, "close").await;
+        self.send(&mut stream, number, "close").await;
         let mut answer = Vec::new();
         // Who speaks TLS may close the connection without a word.
         let end = stream.read_to_end(&mut answer).await;
@@ -109,7 +111,7 @@ impl Client {
         let mut stream = self.connect().await;
         let mut incoming = Incoming::default();
         while let Some(number) = numbers() {
-            send(&mut stream, number, "keep-alive").await;
+            self.send(&mut stream, number, "keep-alive").await;
             let answer = incoming.next_message(&mut stream).await;
             assert!(answer.expect("it answers"), "{number}: it closes");
         }
@@ -122,19 +124,24 @@ impl Client {
                 continue;
             }
             let mut stream = self.connect().await;
-            send(&mut stream, number, "close").await;
+            self.send(&mut stream, number, "close").await;
             let second = |came: &BTreeMap<_, _>| came.get(&number).is_some_and(|calls| *calls > 1);
             came.wait_for(second).await.expect("the backend runs");
         }
     }
-}
 
-async fn send(stream: &mut Box<dyn Stream>, number: usize, connection: &str) {
-    let request =
-        format!("GET /in/{number} HTTP/1.1\r\nhost: server\r\nconnection: {connection}\r\n\r\n");
-    stream
-        .write_all(request.as_bytes())
-        .await
-        .expect("it reads");
-    stream.flush().await.expect("it reads");
+    async fn send(&self, stream: &mut Box<dyn Stream>, number: usize, connection: &str) {
+        let context = match &self.manner {
+            Manner::Tracing => format!("traceparent: 00-{0:032x}-{0:016x}-01\r\n", number + 1),
+            Manner::Closing | Manner::Keeping | Manner::Leaving(_) => String::new(),
+        };
+        let request = format!(
+            "GET /in/{number} HTTP/1.1\r\nhost: server\r\nconnection: {connection}\r\n{context}\r\n"
+        );
+        stream
+            .write_all(request.as_bytes())
+            .await
+            .expect("it reads");
+        stream.flush().await.expect("it reads");
+    }
 }

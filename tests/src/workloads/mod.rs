@@ -207,6 +207,29 @@ impl<'a> Workloads<'a> {
         Process::spawn(service, command.arg("get").args(urls))
     }
 
+    /// `causes.js`, or `main.go` as the same: calls `backend` four times for each request, and on its own
+    /// with the method of `polls`.
+    #[must_use]
+    pub fn causes_of(
+        &self,
+        runtime: Runtime,
+        service: &str,
+        backend: &str,
+        polls: Option<&str>,
+    ) -> Server {
+        let port = free_port();
+        let mut command = match runtime {
+            Runtime::Node => self.command(service, "node"),
+            Runtime::Go => self.command(service, variable("KAOS_GO_WORKLOAD")),
+        };
+        match runtime {
+            Runtime::Node => command.arg(directory().join("node/causes.js")),
+            Runtime::Go => command.arg("causes"),
+        };
+        command.args([&port.to_string(), backend]).args(polls);
+        Server::start(service, port, &mut command, "listening")
+    }
+
     /// Runs curl with these arguments, to get the URLs one after the other. Returns
     /// "METHOD PATH STATUS BYTES" for each: what the client itself knows.
     ///
@@ -287,6 +310,15 @@ impl<'a> Workloads<'a> {
             .arg(directory().join("python").join(script));
         command
     }
+}
+
+/// A runtime of which it is not known what runs when bytes move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Runtime {
+    /// Node.
+    Node,
+    /// Go.
+    Go,
 }
 
 /// What a test's workloads are made of, beside this repository's sources.

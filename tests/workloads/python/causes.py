@@ -47,7 +47,8 @@ class Raw:
         self.tls = ssl.create_default_context(cafile=CERTIFICATE) if scheme == "https" else None
 
     def request(self, path):
-        return f"GET {path} HTTP/1.1\r\nhost: {self.host}\r\nconnection: close\r\n\r\n".encode()
+        head = f"GET {path} HTTP/1.1\r\nhost: {self.host}\r\nconnection: close\r\n".encode()
+        return head + traceparent.get() + b"\r\n"
 
     async def get(self, path):
         reader, writer = await asyncio.open_connection(self.host, self.port, ssl=self.tls)
@@ -113,6 +114,8 @@ mixed = ["plain", "gather", "group", "anyio", "thread"]
 background = set()
 executor = ThreadPoolExecutor(16)
 variable = contextvars.ContextVar("variable")
+# The line of the request that is served, which the client without a library sends on as it came.
+traceparent = contextvars.ContextVar("traceparent", default=b"")
 empty = contextvars.Context()
 
 
@@ -178,6 +181,8 @@ def asgi(client, shape):
         if scope["type"] != "http":
             return
         ident = scope["path"].removeprefix("/in/")
+        if context := dict(scope["headers"]).get(b"traceparent"):
+            traceparent.set(b"traceparent: " + context + b"\r\n")
         start = {"type": "http.response.start", "status": 200, "headers": []}
         if shape == "stream":
             await send(start)

@@ -1,14 +1,28 @@
 //! Collectors that are down, slow or out of order.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
 use super::{ENOUGH, PROTOCOLS, batched, exported, otlp, run_fast_clock, send, service};
-use crate::export::exporter::ExportCounters;
+use crate::export::exporter::{ExportCounters, Exporter};
 use crate::export::testing::collector::{Answer, Collector};
-use crate::identity::service::{Destination, Protocol};
+use crate::identity::service::{Destination, Protocol, Service};
+
+/// A collector that gives these answers first, a service whose queue has room for four spans that go to it in
+/// batches, and what exports them.
+async fn answering(
+    protocol: Protocol,
+    answers: &[Answer],
+    batch: usize,
+) -> (Collector, Arc<Service>, Exporter) {
+    let collector = Collector::start(protocol).await;
+    collector.will(answers);
+    let service = batched(&service("shop", collector.destination()), 4, batch);
+    (collector, service, otlp())
+}
 
 #[tokio::test(start_paused = true)]
 async fn a_collector_that_comes_up_later_gets_everything_in_order() {
@@ -72,17 +86,21 @@ async fn a_collector_that_never_comes_costs_the_spans_and_no_more() {
     assert_eq!(counters.spans_pending(), 0);
 }
 
+/// A collector that hangs with the first batch of two spans, `1` and `2`, of a service whose queue has room
+/// for four.
+async fn with_a_batch_that_hangs(protocol: Protocol) -> (Collector, Arc<Service>, Exporter) {
+    let (mut collector, service, mut exporter) = answering(protocol, &[Answer::Hang], 2).await;
+    send(&mut exporter, &service, &["1", "2"]);
+    assert_eq!(collector.next().await.span_names(), ["1", "2"]);
+    (collector, service, exporter)
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_delivered_is_dropped_when_memory_is_short() {
     run_fast_clock();
     for protocol in PROTOCOLS {
-        let mut collector = Collector::start(protocol).await;
-        collector.will(&[Answer::Hang]);
-        let service = batched(&service("shop", collector.destination()), 4, 2);
-        let mut exporter = otlp();
-        send(&mut exporter, &service, &["1", "2"]);
-        assert_eq!(collector.next().await.span_names(), ["1", "2"]);
-        // The batch hangs, and three wait.
+        let (mut collector, service, mut exporter) = with_a_batch_that_hangs(protocol).await;
+        // Three wait.
         send(&mut exporter, &service, &["3", "4", "5"]);
         exporter.shed();
         while exporter.counters().spans_dropped_memory == 0 {
@@ -101,13 +119,8 @@ async fn what_cannot_be_delivered_is_dropped_when_memory_is_short() {
 async fn a_full_queue_drops_exactly_what_does_not_fit() {
     run_fast_clock();
     for protocol in PROTOCOLS {
-        let mut collector = Collector::start(protocol).await;
-        collector.will(&[Answer::Hang]);
-        let service = batched(&service("shop", collector.destination()), 4, 2);
-        let mut exporter = otlp();
-        send(&mut exporter, &service, &["1", "2"]);
-        assert_eq!(collector.next().await.span_names(), ["1", "2"]);
-        // The batch hangs, four wait, and three have no room.
+        let (mut collector, service, mut exporter) = with_a_batch_that_hangs(protocol).await;
+        // Four wait, and three have no room.
         send(
             &mut exporter,
             &service,
@@ -130,10 +143,8 @@ async fn a_full_queue_drops_exactly_what_does_not_fit() {
 async fn the_collector_says_when_to_come_back() {
     run_fast_clock();
     for protocol in PROTOCOLS {
-        let mut collector = Collector::start(protocol).await;
-        collector.will(&[Answer::Throttled(120), Answer::Unavailable]);
-        let service = batched(&service("shop", collector.destination()), 4, 1);
-        let mut exporter = otlp();
+        let answers = [Answer::Throttled(120), Answer::Unavailable];
+        let (mut collector, service, mut exporter) = answering(protocol, &answers, 1).await;
         send(&mut exporter, &service, &["1"]);
         collector.next().await;
         let asked = Instant::now();
@@ -162,10 +173,8 @@ async fn the_collector_says_when_to_come_back() {
 async fn what_is_refused_is_dropped_at_once() {
     run_fast_clock();
     for protocol in PROTOCOLS {
-        let mut collector = Collector::start(protocol).await;
-        collector.will(&[Answer::Invalid]);
-        let service = batched(&service("shop", collector.destination()), 4, 2);
-        let mut exporter = otlp();
+        let answers = [Answer::Invalid];
+        let (mut collector, service, mut exporter) = answering(protocol, &answers, 2).await;
         send(&mut exporter, &service, &["1", "2"]);
         collector.next().await;
         send(&mut exporter, &service, &["3", "4"]);

@@ -67,7 +67,8 @@ pub struct Probe {
 
 /// What holds where nothing better does.
 const ONE_IN_FLIGHT: &str = "a call belongs to the one request that its process serves, whatever made \
-                             it; with several at once only a traceparent tells";
+                             it, but for a GET that is repeated while none is served; with several at \
+                             once only a traceparent tells";
 
 /// Part of the path of uvloop's code.
 const UVLOOP: &str = "/uvloop/loop.";

@@ -31,8 +31,28 @@ pub struct Outgoing {
     pub operation: Option<Arc<Operation>>,
     /// What it means is told here, and not by an SDK in the process.
     pub has_meaning: bool,
-    /// The context that it carries, if several requests that are served came with it.
-    pub forwarded: Option<Carried>,
+    /// The context that it carries, if that is one which the process was called with and does not say for
+    /// which request it is made.
+    pub forwarded: Option<Forwarded>,
+}
+
+/// A context that was forwarded blindly.
+#[derive(Debug, Clone)]
+pub enum Forwarded {
+    /// Several requests that are served came with it: what caused the call goes before it.
+    OfSeveral(Carried),
+    /// The request that came with it is over: it goes before what caused the call.
+    Over(Carried),
+}
+
+impl Forwarded {
+    /// The context.
+    #[must_use]
+    pub fn into_carried(self) -> Carried {
+        match self {
+            Self::OfSeveral(carried) | Self::Over(carried) => carried,
+        }
+    }
 }
 
 /// What a call is for.
@@ -95,12 +115,7 @@ impl Outgoing {
     #[must_use]
     pub fn failure(failure: &ConnectFailure, has_meaning: bool) -> Self {
         Self {
-            call: Call {
-                id: failure.id,
-                actor: failure.actor,
-                at: failure.at,
-                key: None,
-            },
+            call: Call::failed(failure),
             endpoints: failure.endpoints,
             request: None,
             operation: None,

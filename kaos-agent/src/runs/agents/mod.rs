@@ -33,7 +33,7 @@ use hashlink::LinkedHashMap;
 use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 
 use self::batch::{Batch, Batches, is_batch};
-pub use self::call::Outgoing;
+pub use self::call::{Forwarded, Outgoing};
 use self::call::{Kind, called_tool, is_chat};
 use self::destinations::{Destination, Destinations, name_by_host, tool_server};
 use self::recognise::{does_more, part_alone};

@@ -368,7 +368,7 @@ impl CauseSource for Causality {
     /// The one request that was in flight, if there was one only and what made the call was made
     /// since it arrived: what runs in the background is older.
     fn cause_at_last(&self, call: &Call) -> Cause {
-        match (self.cause(call), self.otherwise.cause(call)) {
+        match (self.cause(call), self.otherwise.in_flight(call)) {
             (Cause::NotYet, Cause::Known(id)) if self.is_made_since(call, id) => Cause::Known(id),
             (cause, _) => cause,
         }

@@ -6,6 +6,7 @@ use super::contexts::Contexts;
 use super::*;
 use crate::capture::event::{ContextChange, Endpoints, Label};
 use crate::exchanges::exchange::{ConnectFailure, Outcome};
+use crate::runs::polls::REPEATED;
 use crate::runs::testing::RequestBuilder;
 
 const PID: Pid = 1;
@@ -101,7 +102,8 @@ impl Script {
         self.calls += 1;
         let at = self.step();
         let id = 1_000 + self.calls;
-        let request = RequestBuilder::get("/").client().id(id).connection(1_000);
+        let request = RequestBuilder::get("http://polled/").client().id(id);
+        let request = request.connection(1_000);
         let request = request.position(id).moved_by(by).at(at).build();
         self.source
             .observe(&ExchangeEvent::Started(Arc::new(request.clone())));
@@ -119,12 +121,7 @@ impl Script {
             failed_at: self.step(),
             errno: 111,
         };
-        let call = Call {
-            id: failure.id,
-            actor: by,
-            at,
-            key: None,
-        };
+        let call = Call::failed(&failure);
         self.source.observe(&ExchangeEvent::ConnectFailed(failure));
         call
     }
@@ -461,6 +458,23 @@ fn at_last_what_was_made_since_belongs_to_the_only_request_in_flight() {
     let of_two = script.call(context(22));
     assert_eq!(script.source.cause_at_last(&own), known(1));
     assert_eq!(script.source.cause_at_last(&of_two), Cause::NotYet);
+}
+
+#[test]
+fn what_ran_says_more_than_that_such_a_call_is_polled() {
+    let mut script = Script::default();
+    script.copy(11, MAIN);
+    for _ in 0..REPEATED {
+        let poll = script.call(context(11));
+        assert_eq!(script.cause(poll), Cause::Nothing);
+    }
+    script.receive(1, thread(LOOP));
+    script.copy(21, MAIN);
+    let own = script.call(context(21));
+    assert_eq!(script.source.cause_at_last(&own), known(1));
+    // Where nothing is known of what ran it says enough.
+    let elsewhere = script.call(actor(LOOP, Label::Unknown));
+    assert_eq!(script.cause(elsewhere), Cause::Unknown);
 }
 
 #[test]

@@ -112,14 +112,34 @@ fn a_request_is_linked_to_for_a_minute() {
 }
 
 #[test]
-fn a_header_that_was_forwarded_goes_before_the_link() {
+fn a_header_that_was_forwarded_names_the_parent_beside_the_link() {
+    let outcome = outcome("serve s P h=T/a; end s; call c P h=T/a; end c");
+    assert_eq!(outcome.lines, ["s T:a remote", "c T:a after T:s"]);
+    assert_eq!(outcome.counters.calls_after_request, 1);
+    assert_eq!(outcome.kept, 0);
+    // Where the span of the request is no span of ours, too.
+    assert_eq!(
+        lines("service P server=off; serve s P h=T/a; end s; call c P h=T/a; end c"),
+        ["s T:a remote off", "c T:a after T:a"]
+    );
+    // One of several that are in flight came with it, or the one that is over did.
     let script = "serve s P h=T/a; end s; serve t P h=T/b; serve u P h=T/b; call c P h=T/b; end c; \
                   end t; end u";
-    let outcome = outcome(script);
-    assert!(
-        outcome.lines.contains(&"c T:b".to_owned()),
-        "{:?}",
-        outcome.lines
+    assert!(lines(script).contains(&"c T:b after T:s".to_owned()));
+}
+
+#[test]
+fn what_the_call_that_forwarded_it_caused_is_below_the_call() {
+    let script = "serve s P h=T/a; end s; call c P @x h=T/a; serve t Q @x h=T/a; end t; end c";
+    assert_eq!(
+        lines(script),
+        ["s T:a remote", "c T:a after T:s", "t T:c remote"]
     );
-    assert_eq!(outcome.counters.calls_after_request, 1);
+}
+
+#[test]
+fn the_link_of_one_that_forwarded_waits_for_the_place_of_the_request() {
+    // The request has its place when its client end does not come.
+    let script = "serve s P @x h=T/a; end s; call c P h=T/a; end c; wait 200";
+    assert_eq!(lines(script), ["s T:a remote", "c T:a after T:s"]);
 }

@@ -70,6 +70,40 @@ mod served_and_called {
     }
 
     #[test]
+    fn a_call_that_the_process_also_makes_on_its_own_is_of_unknown_cause() {
+        const POLLED: &str = "url=http://c/polled";
+        let poll = |name: &str| format!("call {name} P {POLLED}; end {name}; ");
+        let serve = "serve s P; call c P url=http://c/other; end c; ";
+        let script = [
+            &poll("a"),
+            &poll("b"),
+            &poll("d"),
+            serve,
+            &poll("e"),
+            "end s",
+        ]
+        .concat();
+        let outcome = run(&script);
+        assert_eq!(outcome.lines[3..], ["s #s:-", "c #s:s", "e #e:-"]);
+        assert_eq!(outcome.counters.causes_unknown, 1);
+        assert_eq!(outcome.counters.calls_without_request, 3);
+        // Twice is not enough to say so, and neither is what another process does.
+        let other = format!("call d Q {POLLED}; end d; ");
+        let script = [
+            &poll("a"),
+            &poll("b"),
+            &other,
+            "serve s P; ",
+            &poll("e"),
+            "end s",
+        ]
+        .concat();
+        let outcome = run(&script);
+        assert_eq!(outcome.lines[3..], ["s #s:-", "e #s:s"]);
+        assert_eq!(outcome.counters.causes_unknown, 0);
+    }
+
+    #[test]
     fn requests_of_other_processes_never_count() {
         assert_eq!(
             spans("serve s P; serve t Q; call c P; end c; end s; end t"),
@@ -180,6 +214,19 @@ mod blind_forwarding {
         let outcome = run(script);
         assert_eq!(outcome.lines[2..], ["c T:a", "u T:c remote"]);
         assert_eq!(outcome.counters.causes_unknown, 1);
+    }
+
+    #[test]
+    fn a_header_of_a_request_that_is_over_goes_before_the_one_in_flight() {
+        let outcome = run(
+            "serve s P h=T/a; end s; serve t P h=U/b; call c P @x h=T/a; serve u Q @x h=T/a;
+            end u; end c; end t",
+        );
+        assert_eq!(
+            outcome.lines,
+            ["s T:a remote", "t U:b remote", "c T:a", "u T:c remote"]
+        );
+        assert_eq!(outcome.counters.causes_unknown, 0);
     }
 
     #[test]

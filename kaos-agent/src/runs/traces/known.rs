@@ -12,7 +12,7 @@ use crate::runs::part::Part;
 use crate::runs::sampling::is_sampled;
 use crate::runs::span::{Parent, Subject};
 use crate::runs::telling::Telling;
-use crate::runs::w3c::RANDOM_TRACE_ID;
+use crate::runs::w3c::{Carried, RANDOM_TRACE_ID};
 use crate::time::WallOffset;
 
 #[derive(Debug)]
@@ -31,8 +31,9 @@ pub struct Known {
     pub place: Option<Place>,
     /// The run that it began, which stands for it where it is not told itself.
     pub run: Option<SpanKey>,
-    /// The request that it links to in place of hanging under it.
-    pub after: Option<ExchangeId>,
+    /// The request that it links to in place of hanging under it, and what a header names as its parent,
+    /// until it has its place.
+    pub after: Option<(ExchangeId, Option<Carried>)>,
     pub link: Option<SpanContext>,
     /// What it will hang under as soon as that has a place.
     pub waits_for: Option<SpanKey>,
@@ -65,6 +66,21 @@ pub struct Inherited {
     pub parent: Option<Parent>,
     pub flags: TraceFlags,
     pub state: TraceState,
+}
+
+impl From<Carried> for Inherited {
+    /// From the span that a header names.
+    fn from(carried: Carried) -> Self {
+        Self {
+            trace_id: carried.trace_id,
+            parent: Some(Parent {
+                span_id: carried.span_id,
+                remote: false,
+            }),
+            flags: carried.flags,
+            state: carried.state,
+        }
+    }
 }
 
 impl Known {

@@ -25,7 +25,7 @@ use crate::identity::service::Service;
 use crate::runs::counters::RunCounters;
 use crate::runs::ids::Ids;
 use crate::runs::part::Part;
-use crate::runs::span::{FinishedSpan, Parent, Subject};
+use crate::runs::span::{FinishedSpan, Subject};
 use crate::runs::telling::Telling;
 use crate::runs::w3c::Carried;
 use crate::time::{Nanos, WallOffset};
@@ -57,8 +57,9 @@ impl From<ExchangeId> for SpanKey {
 pub enum Above {
     /// Nothing that is known: it begins a trace.
     Nothing,
-    /// Nothing, as what caused it was over: it begins a trace, with a link to this request.
-    After(ExchangeId),
+    /// What caused it was over: it has a link to this request, and stands below the span that a header
+    /// names, or begins a trace.
+    After(ExchangeId, Option<Carried>),
     /// A span that a header names.
     Carried(Carried),
     /// Another span.
@@ -257,9 +258,9 @@ impl Traces {
             return;
         }
         let above = match above {
-            Above::After(request) => {
+            Above::After(request, carried) => {
                 if let Some(known) = self.spans.get_mut(&key) {
-                    known.after = Some(request);
+                    known.after = Some((request, carried));
                 }
                 // What a link says is known when the request has its place.
                 Above::Span(request.into())
@@ -267,16 +268,8 @@ impl Traces {
             above => above,
         };
         let inherited = match above {
-            Above::Nothing | Above::After(_) => None,
-            Above::Carried(carried) => Some(Inherited {
-                trace_id: carried.trace_id,
-                parent: Some(Parent {
-                    span_id: carried.span_id,
-                    remote: false,
-                }),
-                flags: carried.flags,
-                state: carried.state,
-            }),
+            Above::Nothing | Above::After(..) => None,
+            Above::Carried(carried) => Some(Inherited::from(carried)),
             Above::Span(above) if self.may_hang_under(key, above) => {
                 match self.spans.get_mut(&above) {
                     Some(known) if known.place.is_none() => {
@@ -297,13 +290,19 @@ impl Traces {
             if !self.is_unplaced(key) {
                 continue;
             }
-            let after = self.spans.get(&key).and_then(|known| known.after);
-            let link = after.and_then(|request| self.link_to(request));
+            let after = self
+                .spans
+                .get_mut(&key)
+                .and_then(|known| known.after.take());
+            let (link, inherited) = match after {
+                Some((request, carried)) => (self.link_to(request), carried.map(Inherited::from)),
+                None => (None, inherited),
+            };
             let Some(known) = self.spans.get_mut(&key) else {
                 continue;
             };
             known.link = link;
-            known.place(inherited.filter(|_| after.is_none()));
+            known.place(inherited);
             for below in std::mem::take(&mut known.waited_for_by) {
                 to_place.push_back((below, known.passes_on_to_child()));
             }
