@@ -64,10 +64,18 @@ fn told_of(
     // It delivers what it still has.
     let stats = agent.stop();
 
-    let spans = receiver.received().spans;
+    let (by_sdk, by_agent) = lines(&receiver.received().spans);
+    (by_sdk, by_agent, stats)
+}
+
+/// What the SDKs told and what the agent told, each span with its parent; without the spans that an SDK
+/// makes within a request.
+fn lines(spans: &[Span]) -> (Vec<String>, Vec<String>) {
     let describe = |span: &Span| format!("{} {} {}", span.service, span.kind, span.name);
     let lines = |by_agent: bool| {
-        let told = spans.iter().filter(|span| is_by_agent(span) == by_agent);
+        let told = spans
+            .iter()
+            .filter(|span| is_by_agent(span) == by_agent && span.kind != "INTERNAL");
         let mut lines: Vec<_> = told
             .map(|span| {
                 if span.parent_id.is_empty() {
@@ -86,7 +94,7 @@ fn told_of(
     };
     let ids: BTreeSet<_> = spans.iter().map(|span| &span.span_id).collect();
     assert_eq!(ids.len(), spans.len(), "each span is told once");
-    (lines(false), lines(true), stats)
+    (lines(false), lines(true))
 }
 
 fn is_by_agent(span: &Span) -> bool {
@@ -183,4 +191,52 @@ fn sdks_that_are_switched_off_count_for_nothing() {
     assert!(by_sdk.is_empty(), "{by_sdk:?}");
     assert_eq!(by_agent, ALL_BY_AGENT);
     assert_eq!(stats["runs.left_to_sdk"], 0);
+}
+
+/// It shows in its exports alone, and they come after its first requests.
+#[test]
+#[ignore = "kernel: real workloads, needs root"]
+fn automatic_instrumentation_is_known_before_it_exports() {
+    if lacks(&[Need::Python]) {
+        return;
+    }
+    let receiver = Receiver::start();
+    let workloads = Workloads::of(&receiver);
+    let own_pid = std::process::id().to_string();
+    let agent = Agent::start(&["--pid", &own_pid]);
+    let model = workloads.model("model");
+    let shop = workloads.instrumented_server("shop", &model);
+    let url = shop.url("/price");
+    // One without an SDK, and one with.
+    let caller = workloads.python_client("caller", "aiohttp", std::slice::from_ref(&url));
+    caller.succeed();
+    workloads.client_with_sdk("asker", &url, 1, &[]).succeed();
+    agent.wait_for_log("has an OpenTelemetry SDK inside: it was started with automatic");
+    receiver.wait_for("all spans", |spans| {
+        let (by_sdk, by_agent) = lines(spans);
+        by_sdk.len() >= 3 && by_agent.len() >= 5
+    });
+    let stats = agent.stop();
+    let (by_sdk, by_agent) = lines(&receiver.received().spans);
+    assert_eq!(
+        by_sdk,
+        [
+            "asker CLIENT POST",
+            "shop SERVER GET /price",
+            "shop SERVER POST /price < asker CLIENT POST",
+        ]
+    );
+    assert_eq!(
+        by_agent,
+        [
+            "caller CLIENT GET",
+            "model SERVER GET < shop CLIENT GET",
+            "model SERVER GET < shop CLIENT GET",
+            "shop CLIENT GET < asker CLIENT POST",
+            // The SDK's own span for it is in a trace of its own: no header named another.
+            "shop CLIENT GET < caller CLIENT GET",
+        ]
+    );
+    assert_eq!(stats["runs.left_to_sdk"], 3);
+    assert_eq!(stats["runs.sdks_not_shown"], 0);
 }

@@ -43,6 +43,8 @@ pub struct Service {
     pub beside_sdk: BesideSdk,
     /// Where the spans of an SDK in it go, as far as its environment says so.
     pub sdk_traces: SdkTraces,
+    /// It was started with an SDK that exports its spans over OTLP.
+    pub is_instrumented: bool,
 }
 
 /// Where the spans of an SDK go.
@@ -88,6 +90,7 @@ impl PartialEq for Service {
             agent,
             beside_sdk,
             sdk_traces,
+            is_instrumented,
         } = self;
         let patterns = |urls: &[Regex]| -> Vec<_> {
             urls.iter()
@@ -108,6 +111,7 @@ impl PartialEq for Service {
             && patterns(excluded_urls) == patterns(&other.excluded_urls)
             && *beside_sdk == other.beside_sdk
             && *sdk_traces == other.sdk_traces
+            && *is_instrumented == other.is_instrumented
     }
 }
 

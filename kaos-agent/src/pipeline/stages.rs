@@ -11,7 +11,7 @@ use crate::identity::service::Service;
 use crate::protocols::Protocols;
 use crate::protocols::part::Part;
 use crate::runs::Runs;
-use crate::runs::beside::Sign;
+use crate::runs::beside::News;
 use crate::runs::span::FinishedSpan;
 use crate::streams::Streams;
 use crate::streams::chunk::Chunk;
@@ -156,11 +156,11 @@ impl Stages {
         }
     }
 
-    /// Processes in which an SDK was found since this was asked last, with their services.
-    pub fn take_sdks(&mut self) -> Vec<(Pid, Sign, Option<Arc<Service>>)> {
+    /// What became known of SDKs in processes since this was asked last, with their services.
+    pub fn take_sdks(&mut self) -> Vec<(Pid, News, Option<Arc<Service>>)> {
         let found = self.runs.take_sdks().into_iter();
         found
-            .map(|(pid, sign)| (pid, sign, self.identities.service(pid)))
+            .map(|(pid, news)| (pid, news, self.identities.service(pid)))
             .collect()
     }
 
