@@ -165,7 +165,8 @@ mod tests {
 
     #[test]
     fn python_by_its_path() {
-        let python = |arguments, environment| of("/usr/bin/python3.11", arguments, environment);
+        let python =
+            |arguments: &str, environment: &str| of("/usr/bin/python3.11", arguments, environment);
         let yes = Some(Instrumentation::Python);
         assert_eq!(python("/v/bin/uvicorn app:app", PYTHONPATH), yes);
         let of_operator = "PYTHONPATH=/otel-auto-instrumentation-python/opentelemetry\
@@ -185,7 +186,7 @@ mod tests {
 
     #[test]
     fn node_by_what_it_loads_first() {
-        let node = |arguments, environment| of("/usr/bin/node", arguments, environment);
+        let node = |arguments: &str, environment: &str| of("/usr/bin/node", arguments, environment);
         let yes = Some(Instrumentation::Node);
         for options in [
             "--require~/otel-auto-instrumentation-nodejs/autoinstrumentation.js",
@@ -207,7 +208,8 @@ mod tests {
 
     #[test]
     fn java_by_its_agent() {
-        let java = |arguments, environment| of("/opt/jdk/bin/java", arguments, environment);
+        let java =
+            |arguments: &str, environment: &str| of("/opt/jdk/bin/java", arguments, environment);
         let yes = Some(Instrumentation::Java);
         for agent in [
             "-javaagent:/otel-auto-instrumentation-java-shop/javaagent.jar",
@@ -234,7 +236,7 @@ mod tests {
 
     #[test]
     fn dotnet_by_its_profiler() {
-        let dotnet = |environment| of("/usr/bin/dotnet", "app.dll", environment);
+        let dotnet = |environment: &str| of("/usr/bin/dotnet", "app.dll", environment);
         let profiler = format!("CORECLR_PROFILER={}", DOTNET_PROFILER.to_lowercase());
         let on = format!("CORECLR_ENABLE_PROFILING=1 {profiler}");
         assert_eq!(dotnet(&on), Some(Instrumentation::DotNet));

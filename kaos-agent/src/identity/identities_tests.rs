@@ -1,4 +1,5 @@
 use super::*;
+use crate::capture::event::Instrumentation;
 use crate::settings::Output;
 
 const SECOND: Nanos = 1_000_000_000;

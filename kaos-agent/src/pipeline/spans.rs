@@ -158,6 +158,10 @@ impl Consumer for SpanMaker {
         self.stages.take_opaque()
     }
 
+    fn take_collector_ports(&mut self) -> Vec<u16> {
+        self.stages.take_collector_ports()
+    }
+
     fn finish(&mut self, now: Nanos) -> anyhow::Result<()> {
         self.stages.finish(now, &mut self.signals);
         self.export();
