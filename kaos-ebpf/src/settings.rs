@@ -240,6 +240,8 @@ pub mod defaults {
     pub const TLS_CALLS: u32 = 4_096;
     /// Listening ports that can be selected.
     pub const PORTS: u32 = 1_024;
+    /// Ports of collectors: a node has one, or a few.
+    pub const HTTP2_PORTS: u32 = 64;
     /// Head of a message: more than a request with its system prompt and tools usually has.
     pub const HEAD_BYTES: u32 = 64 * 1024;
     /// Tail of a large operation: `usage` stands last in a model's answer.

@@ -10,6 +10,14 @@ use kaos_tests::workloads::{Need, Variable, Workloads, lacks};
 /// SDKs that make spans, and export metrics alone.
 const METRICS_ONLY: Variable = ("OTEL_TRACES_EXPORTER", "none");
 
+/// SDKs that make no spans, and export metrics; and ones that export both. Nothing else in their
+/// environment says so.
+const NO_SPANS: Variable = ("EXPORTS", "metrics");
+const BOTH: Variable = ("EXPORTS", "traces,metrics");
+
+/// Exports of metrics, one each second, after which their connection has long told what it can.
+const MANY_EXPORTS: usize = 4;
+
 /// What the SDKs in `asker` and `shop` tell by themselves, with each span's parent.
 const BY_SDK: [&str; 4] = [
     "asker CLIENT POST",
@@ -52,11 +60,8 @@ fn told_of(
     let agent = Agent::start(&[&["--pid", &own_pid], arguments].concat());
     let model = workloads.model("model");
     let shop = workloads.server_with_sdk("shop", &model, variables);
-    if variables.contains(&METRICS_ONLY) {
-        receiver.wait_for_received("the first metrics of shop's SDK", |received| {
-            let mut points = received.points.iter();
-            points.any(|point| point.name == "sdk.started" && point.service == "shop")
-        });
+    if variables.contains(&METRICS_ONLY) || variables.contains(&NO_SPANS) {
+        wait_for_metrics(&receiver);
     }
     let asker = workloads.client_with_sdk("asker", &shop.url("/chat"), asked, variables);
     asker.succeed();
@@ -64,10 +69,27 @@ fn told_of(
     // It delivers what it still has.
     let stats = agent.stop();
 
-    let spans = receiver.received().spans;
+    let (by_sdk, by_agent) = lines(&receiver.received().spans);
+    (by_sdk, by_agent, stats)
+}
+
+/// Waits until the SDK of `shop` has exported metrics for a while.
+fn wait_for_metrics(receiver: &Receiver) {
+    receiver.wait_for_received("metrics of shop's SDK", |received| {
+        let points = received.points.iter();
+        let of_sdk = points.filter(|point| point.name == "sdk.started" && point.service == "shop");
+        of_sdk.count() >= MANY_EXPORTS
+    });
+}
+
+/// What the SDKs told and what the agent told, each span with its parent; without the spans that an SDK
+/// makes within a request.
+fn lines(spans: &[Span]) -> (Vec<String>, Vec<String>) {
     let describe = |span: &Span| format!("{} {} {}", span.service, span.kind, span.name);
     let lines = |by_agent: bool| {
-        let told = spans.iter().filter(|span| is_by_agent(span) == by_agent);
+        let told = spans
+            .iter()
+            .filter(|span| is_by_agent(span) == by_agent && span.kind != "INTERNAL");
         let mut lines: Vec<_> = told
             .map(|span| {
                 if span.parent_id.is_empty() {
@@ -86,7 +108,7 @@ fn told_of(
     };
     let ids: BTreeSet<_> = spans.iter().map(|span| &span.span_id).collect();
     assert_eq!(ids.len(), spans.len(), "each span is told once");
-    (lines(false), lines(true), stats)
+    (lines(false), lines(true))
 }
 
 fn is_by_agent(span: &Span) -> bool {
@@ -173,6 +195,60 @@ fn sdks_that_export_metrics_alone_leave_all_spans_to_the_agent() {
     assert_eq!(stats["runs.left_to_sdk"], 0);
 }
 
+/// What goes over a gRPC connection its requests say.
+#[test]
+#[ignore = "kernel: real workloads, needs root"]
+fn sdks_without_spans_leave_them_all_to_the_agent() {
+    if lacks(&[Need::Python]) {
+        return;
+    }
+    let (by_sdk, by_agent, stats) = told(&[], &[NO_SPANS], 6);
+    assert!(by_sdk.is_empty(), "{by_sdk:?}");
+    assert_eq!(by_agent, ALL_BY_AGENT);
+    assert_eq!(stats["runs.left_to_sdk"], 0);
+}
+
+/// gRPC's library for Python uses one connection for both.
+#[test]
+#[ignore = "kernel: real workloads, needs root"]
+fn spans_are_noticed_among_metrics() {
+    if lacks(&[Need::Python]) {
+        return;
+    }
+    let receiver = Receiver::start();
+    let workloads = Workloads::of(&receiver);
+    let own_pid = std::process::id().to_string();
+    let agent = Agent::start(&["--pid", &own_pid]);
+    let model = workloads.model("model");
+    let shop = workloads.server_with_sdk("shop", &model, &[BOTH]);
+    wait_for_metrics(&receiver);
+    let url = shop.url("/price");
+    let ask = || {
+        let caller = workloads.python_client("caller", "aiohttp", std::slice::from_ref(&url));
+        caller.succeed();
+    };
+    // The first is told by both, as no call shows an SDK.
+    ask();
+    agent.wait_for_log("has an OpenTelemetry SDK inside: it exports spans");
+    ask();
+    receiver.wait_for("all spans", |spans| spans.len() >= 9);
+    agent.stop();
+    let (by_sdk, by_agent) = lines(&receiver.received().spans);
+    assert_eq!(by_sdk, ["shop SERVER GET /price", "shop SERVER GET /price"]);
+    assert_eq!(
+        by_agent,
+        [
+            "caller CLIENT GET",
+            "caller CLIENT GET",
+            "model SERVER GET < shop CLIENT GET",
+            "model SERVER GET < shop CLIENT GET",
+            "shop CLIENT GET < caller CLIENT GET",
+            "shop CLIENT GET < shop SERVER GET",
+            "shop SERVER GET < caller CLIENT GET",
+        ]
+    );
+}
+
 #[test]
 #[ignore = "kernel: real workloads, needs root"]
 fn sdks_that_are_switched_off_count_for_nothing() {
@@ -183,4 +259,52 @@ fn sdks_that_are_switched_off_count_for_nothing() {
     assert!(by_sdk.is_empty(), "{by_sdk:?}");
     assert_eq!(by_agent, ALL_BY_AGENT);
     assert_eq!(stats["runs.left_to_sdk"], 0);
+}
+
+/// It shows in its exports alone, and they come after its first requests.
+#[test]
+#[ignore = "kernel: real workloads, needs root"]
+fn automatic_instrumentation_is_known_before_it_exports() {
+    if lacks(&[Need::Python]) {
+        return;
+    }
+    let receiver = Receiver::start();
+    let workloads = Workloads::of(&receiver);
+    let own_pid = std::process::id().to_string();
+    let agent = Agent::start(&["--pid", &own_pid]);
+    let model = workloads.model("model");
+    let shop = workloads.instrumented_server("shop", &model);
+    let url = shop.url("/price");
+    // One without an SDK, and one with.
+    let caller = workloads.python_client("caller", "aiohttp", std::slice::from_ref(&url));
+    caller.succeed();
+    workloads.client_with_sdk("asker", &url, 1, &[]).succeed();
+    agent.wait_for_log("has an OpenTelemetry SDK inside: it was started with automatic");
+    receiver.wait_for("all spans", |spans| {
+        let (by_sdk, by_agent) = lines(spans);
+        by_sdk.len() >= 3 && by_agent.len() >= 5
+    });
+    let stats = agent.stop();
+    let (by_sdk, by_agent) = lines(&receiver.received().spans);
+    assert_eq!(
+        by_sdk,
+        [
+            "asker CLIENT POST",
+            "shop SERVER GET /price",
+            "shop SERVER POST /price < asker CLIENT POST",
+        ]
+    );
+    assert_eq!(
+        by_agent,
+        [
+            "caller CLIENT GET",
+            "model SERVER GET < shop CLIENT GET",
+            "model SERVER GET < shop CLIENT GET",
+            "shop CLIENT GET < asker CLIENT POST",
+            // The SDK's own span for it is in a trace of its own: no header named another.
+            "shop CLIENT GET < caller CLIENT GET",
+        ]
+    );
+    assert_eq!(stats["runs.left_to_sdk"], 3);
+    assert_eq!(stats["runs.sdks_not_shown"], 0);
 }

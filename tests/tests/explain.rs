@@ -213,6 +213,15 @@ fn a_server_with_an_sdk() {
         agent.stop();
     }
 
+    // What it was started with shows before it has exported anything.
+    let instrumented = workloads.instrumented_server("shop", &model);
+    let sdk = &json(instrumented.process.pid())["sdk"];
+    assert_eq!(sdk["verdict"], "inside");
+    assert_eq!(
+        sdk["signs"][0],
+        "was started with automatic instrumentation: its directory is in PYTHONPATH"
+    );
+
     for (name, value) in [
         ("OTEL_SDK_DISABLED", "true"),
         ("OTEL_TRACES_EXPORTER", "none"),

@@ -27,9 +27,10 @@ pub struct Options {
 }
 
 /// The targets, in the order of the stages.
-const TARGETS: [&str; 10] = [
+const TARGETS: [&str; 11] = [
     "recording",
     "http1",
+    "http2",
     "chunked",
     "content",
     "sse",

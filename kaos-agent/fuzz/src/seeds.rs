@@ -22,6 +22,10 @@ const MOST_BYTES: usize = 16 << 10;
 /// A `traceparent`, and a `tracestate`.
 const PARENT: &[u8] =
     b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\nvendor=value,t@v2=1";
+/// Frames of HTTP/2: settings, a request with its path as a literal, its body, and one with the same path.
+const EXPORT: &[u8] = b"\0\0\0\x04\0\0\0\0\0\0\0\x3d\x01\x04\0\0\0\x01\x44\x3b\
+    /opentelemetry.proto.collector.trace.v1.TraceService/Export\
+    \0\0\x05\0\x01\0\0\0\x01\0\0\0\0\0\0\0\x01\x01\x04\0\0\0\x03\xbe";
 /// Length of pieces, in the second byte of an input.
 const PIECE: u8 = 7;
 
@@ -44,6 +48,7 @@ fn write_all() -> Result<(), Box<dyn Error>> {
         .next()
         .ok_or("usage: seeds DIRECTORY RECORDING…")?;
     let mut count = write(&directory, "traceparent", "parent", &[], PARENT)?;
+    count += write(&directory, "http2", "export", &[0, PIECE], EXPORT)?;
     for recording in arguments {
         let mut connections: HashMap<SocketId, Vec<(Direction, Vec<u8>)>> = HashMap::new();
         for event in Reader::open(&recording)? {

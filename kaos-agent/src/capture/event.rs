@@ -306,6 +306,22 @@ pub struct ProcessInfo {
     /// What was read around it.
     #[serde(skip)]
     pub surroundings: Surroundings,
+    /// What instruments it from its start on.
+    #[serde(skip)]
+    pub instrumentation: Option<Instrumentation>,
+}
+
+/// Automatic instrumentation of OpenTelemetry that a process is started with, by its runtime.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Instrumentation {
+    /// `opentelemetry-instrument`, or the Operator's, in `PYTHONPATH`.
+    Python,
+    /// `--require` or `--import` of the package or of the Operator's file.
+    Node,
+    /// `-javaagent`.
+    Java,
+    /// The profiler that the environment names.
+    DotNet,
 }
 
 /// What is around a process: its files, and how its pod looks from within. All that can be read only

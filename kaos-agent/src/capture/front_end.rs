@@ -14,4 +14,7 @@ pub trait FrontEnd: Counters {
 
     /// Captures nothing more of a connection.
     fn mute(&mut self, socket: SocketId);
+
+    /// Captures HTTP/2, too, on connections to this port that begin from now on.
+    fn capture_http2_to(&mut self, port: u16);
 }

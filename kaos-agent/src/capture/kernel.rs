@@ -63,6 +63,7 @@ pub struct Kernel {
     processes: HashMap<MapData, u32, Entry>,
     cgroups: HashMap<MapData, u64, u8>,
     ports: HashMap<MapData, u16, u8>,
+    http2_ports: HashMap<MapData, u16, u8>,
     muted: HashMap<MapData, u64, u8>,
     mutes: Array<MapData, u32>,
     /// What `mutes` holds.
@@ -109,6 +110,7 @@ impl Kernel {
             processes: take(&mut ebpf, "PROCESSES", HashMap::try_from)?,
             cgroups: take(&mut ebpf, "CGROUPS", HashMap::try_from)?,
             ports: take(&mut ebpf, "PORTS", HashMap::try_from)?,
+            http2_ports: take(&mut ebpf, "HTTP2_PORTS", HashMap::try_from)?,
             muted: take(&mut ebpf, "MUTED", HashMap::try_from)?,
             mutes: take(&mut ebpf, "MUTES", Array::try_from)?,
             muted_times: 0,
@@ -264,6 +266,12 @@ impl Kernel {
         let _ = self.muted.insert(&socket.0, &1, 0);
         self.muted_times = self.muted_times.wrapping_add(1);
         let _ = self.mutes.set(0, &self.muted_times, 0);
+    }
+
+    /// Captures HTTP/2 on new connections to this port.
+    pub fn capture_http2_to(&mut self, port: u16) {
+        // Where there is no room they are muted, as others are.
+        let _ = self.http2_ports.insert(&port, &1, 0);
     }
 
     /// The ring, for reading and waiting.

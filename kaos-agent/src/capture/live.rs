@@ -354,6 +354,10 @@ impl FrontEnd for Live {
     fn mute(&mut self, socket: SocketId) {
         self.kernel.mute(socket);
     }
+
+    fn capture_http2_to(&mut self, port: u16) {
+        self.kernel.capture_http2_to(port);
+    }
 }
 
 impl Counters for Live {

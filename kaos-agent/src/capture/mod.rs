@@ -15,6 +15,7 @@ pub mod clock;
 pub mod error;
 pub mod event;
 pub mod front_end;
+mod instrumentation;
 pub mod kernel;
 pub mod live;
 pub mod news;

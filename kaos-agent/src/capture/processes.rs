@@ -5,7 +5,8 @@ use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use super::event::{Pid, ProcessInfo, Surroundings};
+use super::event::{Instrumentation, Pid, ProcessInfo, Surroundings};
+use super::instrumentation::instrumentation;
 use super::surroundings;
 use crate::identity::environment::readable;
 
@@ -34,6 +35,8 @@ pub struct Program {
     command: Vec<String>,
     /// As in [`ProcessInfo`].
     environment: Vec<(String, String)>,
+    /// As in [`ProcessInfo`].
+    instrumentation: Option<Instrumentation>,
     /// The kernel told the whole environment.
     is_whole: bool,
 }
@@ -43,10 +46,14 @@ impl Program {
     /// variables.
     #[must_use]
     pub fn new(path: &[u8], arguments: &[u8], variables: &[u8], is_whole: bool) -> Self {
+        let path = String::from_utf8_lossy(path).into_owned();
+        let arguments = String::from_utf8_lossy(arguments);
+        let variables = String::from_utf8_lossy(variables);
         Self {
-            path: String::from_utf8_lossy(path).into_owned(),
-            command: reduce(&String::from_utf8_lossy(arguments)),
-            environment: environment(&String::from_utf8_lossy(variables)),
+            command: reduce(&arguments),
+            environment: environment(&variables),
+            instrumentation: instrumentation(&path, &arguments, &variables),
+            path,
             is_whole,
         }
     }
@@ -57,17 +64,31 @@ impl Program {
 #[must_use]
 pub fn describe(pid: Pid, program: Option<&Program>) -> ProcessInfo {
     let directory = PathBuf::from(format!("/proc/{pid}"));
+    let command_line = read(&directory.join("cmdline"));
+    let executable = executable(pid).unwrap_or_default();
+    // Where the kernel told all variables, it told this, too, but for the end of a long command line.
+    let (environment, instrumentation) = match program {
+        Some(program) if program.is_whole => (
+            program.environment.clone(),
+            program
+                .instrumentation
+                .or_else(|| instrumentation(&executable, &command_line, "")),
+        ),
+        _ => {
+            let variables = read(&directory.join("environ"));
+            let instrumentation = instrumentation(&executable, &command_line, &variables);
+            (environment(&variables), instrumentation)
+        }
+    };
     let mut info = ProcessInfo {
-        executable: executable(pid).unwrap_or_default(),
+        executable,
         name: read(&directory.join("comm")).trim_end().to_owned(),
-        command: reduce(&read(&directory.join("cmdline"))),
+        command: reduce(&command_line),
         cgroup: unified_cgroup(&read(&directory.join("cgroup"))),
         // By what the rest says.
         surroundings: Surroundings::default(),
-        environment: match program {
-            Some(program) if program.is_whole => program.environment.clone(),
-            _ => environment(&read(&directory.join("environ"))),
-        },
+        environment,
+        instrumentation,
     };
     if let Some(program) = program {
         if info.executable.is_empty() {
@@ -79,6 +100,7 @@ pub fn describe(pid: Pid, program: Option<&Program>) -> ProcessInfo {
         if info.environment.is_empty() {
             info.environment.clone_from(&program.environment);
         }
+        info.instrumentation = info.instrumentation.or(program.instrumentation);
     }
     info.surroundings = surroundings::of(&directory, &info.cgroup, &info.environment);
     info
@@ -152,6 +174,8 @@ const INTERPRETERS: [&str; 9] = [
 ];
 /// Their options that take the next argument as a value which names what is run.
 const NAMING_OPTIONS: [&str; 2] = ["-m", "-jar"];
+/// Their options that take the next argument as a value which does not.
+const OPTIONS_WITH_VALUE: [&str; 3] = ["-r", "--require", "--import"];
 
 /// Keeps the program and, for an interpreter, the script or module; drops all else, since
 /// arguments carry secrets.
@@ -175,6 +199,10 @@ fn reduce(command_line: &str) -> Vec<String> {
             if argument == "-c" || argument == "-e" {
                 break;
             }
+            if OPTIONS_WITH_VALUE.contains(&argument) {
+                arguments.next();
+                continue;
+            }
             if !argument.starts_with('-') {
                 kept.push(argument.to_owned());
                 break;
@@ -185,7 +213,7 @@ fn reduce(command_line: &str) -> Vec<String> {
 }
 
 /// `python`, `python3`, `python3.11` are versions of `python`.
-fn is_version_of(program: &str, name: &str) -> bool {
+pub(super) fn is_version_of(program: &str, name: &str) -> bool {
     program.strip_prefix(name).is_some_and(|rest| {
         rest.bytes()
             .all(|byte| byte.is_ascii_digit() || byte == b'.')
@@ -210,6 +238,11 @@ mod tests {
         assert_eq!(
             reduced(&["python", "-m", "uvicorn", "app:app", "--api-key=x"]),
             "python -m uvicorn"
+        );
+        let register = "@opentelemetry/auto-instrumentations-node/register";
+        assert_eq!(
+            reduced(&["node", "--require", register, "app.js", "x"]),
+            "node app.js"
         );
         assert_eq!(reduced(&["python", "-c", "key='s3cret'"]), "python");
         assert_eq!(reduced(&["pythonic", "secret"]), "pythonic");
@@ -258,7 +291,7 @@ mod tests {
         let program = Program::new(
             b"/usr/bin/python3",
             b"python3\0agent.py\0--key\0s3cret\0",
-            b"PATH=/bin\0AGENT_NAME=a\0",
+            b"PATH=/bin\0AGENT_NAME=a\0PYTHONPATH=/s3cret:/opentelemetry/instrumentation/auto_instrumentation\0",
             true,
         );
         let info = describe(u32::MAX, Some(&program));
@@ -268,5 +301,6 @@ mod tests {
             info.environment,
             [("AGENT_NAME".to_owned(), "a".to_owned())]
         );
+        assert_eq!(info.instrumentation, Some(Instrumentation::Python));
     }
 }

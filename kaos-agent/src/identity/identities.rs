@@ -15,6 +15,7 @@ use super::container::{container_id, pod_uid};
 use super::naming;
 use super::peers::Peers;
 use super::pods::{Place, Pods};
+use super::sdk::exports_over_otlp;
 use super::service::{BesideSdk, Protocol, SdkTraces, Service};
 use super::variables::Variables;
 pub use super::variables::Warning;
@@ -392,6 +393,7 @@ impl AgentDefaults {
         let agent = AgentSettings::read(&mut variables);
         let around = &info.surroundings;
         let configuration = Configuration::read(&mut variables, &self.configuration, around);
+        let is_instrumented = info.instrumentation.is_some() && exports_over_otlp(&mut variables);
         let name = configuration
             .service_name
             .or_else(|| place?.service_name().map(str::to_owned))
@@ -434,6 +436,7 @@ impl AgentDefaults {
             agent,
             beside_sdk,
             sdk_traces: configuration.sdk_traces,
+            is_instrumented,
         }
     }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::capture::event::Instrumentation;
 use crate::settings::Output;
 
 const SECOND: Nanos = 1_000_000_000;
@@ -287,6 +288,36 @@ fn the_environment_says_where_an_sdk_sends_its_spans() {
     // What an SDK does not export is told here.
     let nowhere = (SdkTraces::Nowhere, BesideSdk::Always);
     assert_eq!(of(&[(EXPORTER, "none")]), nowhere);
+}
+
+#[test]
+fn automatic_instrumentation_counts_where_its_spans_go_to_a_collector() {
+    let is_instrumented = |variables: &[(&str, &str)]| {
+        let info = ProcessInfo {
+            executable: "/usr/bin/python3".to_owned(),
+            environment: owned(variables),
+            instrumentation: Some(Instrumentation::Python),
+            ..ProcessInfo::default()
+        };
+        let mut machine = Machine::new();
+        machine.push(0, 1, ProcessChange::Described(Box::new(info)));
+        machine.push(1, 2, ProcessChange::Forked { parent: 1 });
+        let service = machine.0.service(2).expect("described");
+        service.is_instrumented && service.beside_sdk != BesideSdk::Always
+    };
+    assert!(is_instrumented(&[]));
+    assert!(is_instrumented(&[(
+        "OTEL_TRACES_EXPORTER",
+        "console, otlp_proto_http"
+    )]));
+    for (name, value) in [
+        ("OTEL_TRACES_EXPORTER", "none"),
+        ("OTEL_TRACES_EXPORTER", "console"),
+        ("OTEL_SDK_DISABLED", "true"),
+    ] {
+        assert!(!is_instrumented(&[(name, value)]), "{name}={value}");
+    }
+    assert!(!service(AgentDefaults::default(), &[]).is_instrumented);
 }
 
 #[test]

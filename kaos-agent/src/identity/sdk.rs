@@ -10,8 +10,16 @@ pub(super) fn sdk_disabled(variables: &mut Variables<'_>) -> bool {
         .is_some_and(|value| value.eq_ignore_ascii_case("true"))
 }
 
-/// Where the spans of the SDK go. One that the program sets up itself need not heed it: over HTTP it is
-/// recognised all the same.
+/// Whether its spans go to some receiver of OTLP, as those of automatic instrumentation do by default.
+pub(super) fn exports_over_otlp(variables: &mut Variables<'_>) -> bool {
+    let exporters = variables.text("OTEL_TRACES_EXPORTER").unwrap_or("otlp");
+    exporters
+        .split(',')
+        .any(|name| name.trim().starts_with("otlp"))
+}
+
+/// Where the spans of the SDK go. One that the program sets up itself need not heed it: in plain text
+/// it is recognised all the same.
 pub(super) fn sdk_traces(variables: &mut Variables<'_>) -> SdkTraces {
     let exporters = variables.text("OTEL_TRACES_EXPORTER").unwrap_or("otlp");
     if exporters.eq_ignore_ascii_case("none") {

@@ -43,6 +43,8 @@ pub struct Service {
     pub beside_sdk: BesideSdk,
     /// Where the spans of an SDK in it go, as far as its environment says so.
     pub sdk_traces: SdkTraces,
+    /// It was started with an SDK that exports its spans over OTLP.
+    pub is_instrumented: bool,
 }
 
 /// Where the spans of an SDK go.
@@ -88,6 +90,7 @@ impl PartialEq for Service {
             agent,
             beside_sdk,
             sdk_traces,
+            is_instrumented,
         } = self;
         let patterns = |urls: &[Regex]| -> Vec<_> {
             urls.iter()
@@ -108,6 +111,7 @@ impl PartialEq for Service {
             && patterns(excluded_urls) == patterns(&other.excluded_urls)
             && *beside_sdk == other.beside_sdk
             && *sdk_traces == other.sdk_traces
+            && *is_instrumented == other.is_instrumented
     }
 }
 
@@ -178,9 +182,8 @@ impl Default for MetricReading {
 pub const GRPC_PORT: u16 = 4317;
 
 impl Service {
-    /// Would an exporter in the process send its spans over gRPC to this address? What is sent there
-    /// is not read (its first bytes show HTTP/2, and the kernel mutes it, long before the headers that
-    /// name the signal), so the address has to tell, and what the environment rules out.
+    /// Would an exporter in the process send its spans over gRPC to this address? Which signal goes there
+    /// is another question, and not all that is sent can be read.
     #[must_use]
     pub fn exports_over_grpc_to(&self, remote: SocketAddr) -> bool {
         let is_own = |destination: &Destination| {
@@ -188,6 +191,16 @@ impl Service {
         };
         self.sdk_traces == SdkTraces::Anyhow
             && (remote.port() == GRPC_PORT || self.traces.as_ref().is_some_and(is_own))
+    }
+
+    /// The port of its collector, where it speaks gRPC in plain text.
+    #[must_use]
+    pub fn grpc_port(&self) -> Option<u16> {
+        let destination = self.traces.as_ref()?;
+        let is_plain = destination.endpoint.starts_with("http:");
+        destination
+            .port()
+            .filter(|_| is_plain && destination.protocol == Protocol::Grpc)
     }
 }
 
@@ -216,12 +229,7 @@ impl Destination {
     /// Is this its address? A name can be any address's; but web servers' own ports say too little.
     fn is_at(&self, address: SocketAddr) -> bool {
         // Most addresses differ in the port, and it is asked for every send.
-        let port = self
-            .endpoint
-            .rsplit(':')
-            .next()
-            .and_then(|port| port.parse().ok());
-        if port != Some(address.port()) {
+        if self.port() != Some(address.port()) {
             return false;
         }
         let uri = self.endpoint.parse::<http::Uri>().ok();
@@ -237,6 +245,11 @@ impl Destination {
             Host::Local => address.ip().to_canonical().is_loopback(),
             Host::Name(_) => !matches!(address.port(), 80 | 443),
         }
+    }
+
+    /// Its port, where the URL names one.
+    fn port(&self) -> Option<u16> {
+        self.endpoint.rsplit(':').next()?.parse().ok()
     }
 
     /// Whether it is in the pod of the process, which calls it by a name of its own.

@@ -61,6 +61,9 @@ pub(super) trait Consumer: Counters + Send {
     /// Connections that nobody wants to see more of since this was asked last.
     fn take_opaque(&mut self) -> Vec<SocketId>;
 
+    /// Ports of collectors, to which HTTP/2 is to be captured, since this was asked last.
+    fn take_collector_ports(&mut self) -> Vec<u16>;
+
     /// Nothing more comes; delivers what is left.
     ///
     /// # Errors
@@ -266,6 +269,9 @@ fn drain(
         }
         for socket in consumer.take_opaque() {
             front_end.mute(socket);
+        }
+        for port in consumer.take_collector_ports() {
+            front_end.capture_http2_to(port);
         }
         if !may_have_more {
             consumer.tick(now)?;

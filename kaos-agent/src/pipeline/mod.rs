@@ -3,6 +3,7 @@
 //! [`Stages`] is the pure part: events in, signals out. [`live`] feeds it from the kernel and
 //! [`replay`] from a recording; both hand its signals to the exporter.
 
+mod collectors;
 #[cfg(test)]
 mod hostile_tests;
 mod live;

@@ -18,7 +18,7 @@ use crate::health::counters::Counters;
 use crate::health::heap;
 use crate::identity::environment;
 use crate::identity::identities::AgentDefaults;
-use crate::runs::beside::Sign;
+use crate::runs::beside::{News, Sign};
 use crate::settings::OutputSettings;
 use crate::telemetry::Signal;
 use crate::time::Nanos;
@@ -88,13 +88,22 @@ impl SpanMaker {
         if !warnings.is_empty() {
             self.warn(warnings.into_iter().map(|warning| warning.to_string()));
         }
-        for (pid, sign, service) in self.stages.take_sdks() {
+        for (pid, news, service) in self.stages.take_sdks() {
             let name = service.as_deref().map_or("", |service| &service.name);
-            let sign = match sign {
-                Sign::OwnSpan => "a call carries the id of a span of its own",
-                Sign::Export => "it exports spans",
+            let what = match news {
+                News::Found(Sign::OwnSpan) => {
+                    "has an OpenTelemetry SDK inside: a call carries the id of a span of its own"
+                }
+                News::Found(Sign::Export) => "has an OpenTelemetry SDK inside: it exports spans",
+                News::Found(Sign::Started) => {
+                    "has an OpenTelemetry SDK inside: it was started with automatic instrumentation"
+                }
+                News::NotShown => {
+                    "was started with automatic instrumentation of OpenTelemetry, which exports no \
+                     spans of what it serves: it is told as if there were none"
+                }
             };
-            tracing::info!("process {pid} ({name}) has an OpenTelemetry SDK inside: {sign}");
+            tracing::info!("process {pid} ({name}) {what}");
         }
         if let Some(exporter) = &mut self.exporter {
             for signal in self.signals.drain(..) {
@@ -147,6 +156,10 @@ impl Consumer for SpanMaker {
 
     fn take_opaque(&mut self) -> Vec<SocketId> {
         self.stages.take_opaque()
+    }
+
+    fn take_collector_ports(&mut self) -> Vec<u16> {
+        self.stages.take_collector_ports()
     }
 
     fn finish(&mut self, now: Nanos) -> anyhow::Result<()> {

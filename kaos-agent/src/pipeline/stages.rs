@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::capture::event::{Direction, Endpoints, Event, Pid, SocketId};
+use super::collectors::Collectors;
+use crate::capture::event::{
+    ConnectionChange, ConnectionEvent, Direction, Endpoints, Event, Pid, SocketId,
+};
 use crate::exchanges::Exchanges;
 use crate::exchanges::exchange::ExchangeEvent;
 use crate::health::counters::Counters;
@@ -11,7 +14,7 @@ use crate::identity::service::Service;
 use crate::protocols::Protocols;
 use crate::protocols::part::Part;
 use crate::runs::Runs;
-use crate::runs::beside::Sign;
+use crate::runs::beside::News;
 use crate::runs::span::FinishedSpan;
 use crate::streams::Streams;
 use crate::streams::chunk::Chunk;
@@ -42,6 +45,7 @@ pub struct Stages {
     identities: Identities,
     runs: Runs,
     telemetry: Telemetry,
+    collectors: Collectors,
     last_tick: Nanos,
     warnings: Vec<Warning>,
     // Between two stages; empty between two calls, kept for their memory.
@@ -68,6 +72,7 @@ impl Stages {
             identities: Identities::new(settings.defaults),
             runs: Runs::new(crate::runs::Limits::default(), settings.seed),
             telemetry: Telemetry::new(),
+            collectors: Collectors::default(),
             last_tick: 0,
             warnings: Vec::new(),
             chunks: Vec::new(),
@@ -80,19 +85,24 @@ impl Stages {
     /// Something happened; appends what there is to export because of it.
     pub fn push(&mut self, event: &Event, signals: &mut Vec<Signal>) {
         match event {
-            Event::Process(process) => self.identities.push(process, &mut self.warnings),
+            Event::Process(process) => {
+                self.identities.push(process, &mut self.warnings);
+                if let Some(service) = self.identities.service(process.pid) {
+                    self.collectors.service(&service);
+                }
+            }
             Event::Pod(pod) => self.identities.push_pod(pod, &mut self.warnings),
             Event::Peer(peer) => self.identities.push_peer(peer),
             Event::Clock { offset, .. } => self.runs.clock(*offset),
             Event::Context(context) => self.runs.context(context),
-            Event::Connection(connection) if connection.change.is_connecting() => {
-                self.sent_to(connection.pid, &connection.endpoints);
-            }
-            // A connection that is older than we are.
+            Event::Connection(connection) => self.connection(connection),
             Event::Data(data) if data.direction == Direction::Sent => {
-                self.sent_to(data.pid, &data.endpoints);
+                if self.leads_to_collector(data.pid, &data.endpoints) && self.collectors.sent(data)
+                {
+                    self.exports_spans(data.pid);
+                }
             }
-            Event::Data(_) | Event::Connection(_) | Event::Lost { .. } => {}
+            Event::Data(_) | Event::Lost { .. } => {}
         }
         self.streams.push(event, &mut self.chunks);
         self.flow(signals);
@@ -106,6 +116,9 @@ impl Stages {
     pub fn tick(&mut self, now: Nanos, signals: &mut Vec<Signal>) {
         self.last_tick = self.last_tick.max(now);
         self.identities.tick(now);
+        for pid in self.collectors.unread(now) {
+            self.exports_spans(pid);
+        }
         self.streams.tick(now, &mut self.chunks);
         self.flow(signals);
         self.runs.tick(now, &mut self.spans);
@@ -146,21 +159,52 @@ impl Stages {
         std::mem::take(&mut self.warnings)
     }
 
-    /// Exports over gRPC are not read, so where they go to tells of them.
-    fn sent_to(&mut self, pid: Pid, endpoints: &Endpoints) {
+    /// Ports to which HTTP/2 is read, since this was asked last.
+    pub fn take_collector_ports(&mut self) -> Vec<u16> {
+        self.collectors.take_ports()
+    }
+
+    /// A connection to a collector begins or ends.
+    fn connection(&mut self, connection: &ConnectionEvent) {
+        let ConnectionEvent {
+            at, pid, socket, ..
+        } = *connection;
+        match connection.change {
+            ConnectionChange::Connecting | ConnectionChange::ConnectingIn { .. } => {
+                if self.leads_to_collector(pid, &connection.endpoints) {
+                    self.collectors.connecting(socket, pid, at);
+                }
+            }
+            ConnectionChange::ConnectFailed { .. } => self.collectors.failed(socket),
+            ConnectionChange::Broken { .. } | ConnectionChange::Closed => {
+                if self.collectors.ended(socket) {
+                    self.exports_spans(pid);
+                }
+            }
+            ConnectionChange::PeerFinished => {}
+        }
+    }
+
+    fn leads_to_collector(&self, pid: Pid, endpoints: &Endpoints) -> bool {
         if let Endpoints::Tcp { remote, .. } = endpoints
             && let Some(service) = self.identities.service(pid)
-            && service.exports_over_grpc_to(*remote)
         {
+            return service.exports_over_grpc_to(*remote);
+        }
+        false
+    }
+
+    fn exports_spans(&mut self, pid: Pid) {
+        if let Some(service) = self.identities.service(pid) {
             self.runs.exports_spans(pid, &service);
         }
     }
 
-    /// Processes in which an SDK was found since this was asked last, with their services.
-    pub fn take_sdks(&mut self) -> Vec<(Pid, Sign, Option<Arc<Service>>)> {
+    /// What became known of SDKs in processes since this was asked last, with their services.
+    pub fn take_sdks(&mut self) -> Vec<(Pid, News, Option<Arc<Service>>)> {
         let found = self.runs.take_sdks().into_iter();
         found
-            .map(|(pid, sign)| (pid, sign, self.identities.service(pid)))
+            .map(|(pid, news)| (pid, news, self.identities.service(pid)))
             .collect()
     }
 
@@ -168,6 +212,11 @@ impl Stages {
     fn flow(&mut self, signals: &mut Vec<Signal>) {
         for chunk in self.chunks.drain(..) {
             self.protocols.push(chunk, &mut self.parts);
+        }
+        for asked in self.protocols.take_asked() {
+            if self.collectors.asked(&asked) {
+                self.exports_spans(asked.pid);
+            }
         }
         for part in self.parts.drain(..) {
             self.exchanges.push(part, &mut self.exchange_events);

@@ -54,7 +54,8 @@ crate::counters! {
         responses,
         /// Connections ignored because they carry TLS.
         tls,
-        /// Connections ignored because they carry HTTP/2.
+        /// Connections that carry HTTP/2: of those to collectors the paths are read, others are
+        /// ignored.
         http2,
         /// Connections ignored because they carry something else.
         not_http,

@@ -4,6 +4,10 @@
 //! way in named, or an export of traces. It makes the spans that its headers name, and a span for
 //! what the process serves, unless its calls show that they are in no such span's trace. All else
 //! it does not make, and is told.
+//!
+//! Automatic instrumentation that the process was started with is taken for an SDK from its first
+//! request on. It may make no spans: there is no instrumentation of every library. So where exports
+//! would be seen and none is, some time after there was something to export, it counts no longer.
 
 use hashlink::LinkedHashMap;
 use opentelemetry::{SpanId, TraceId};
@@ -13,6 +17,7 @@ use crate::capture::event::Pid;
 use crate::exchanges::exchange::{ExchangeId, Request};
 use crate::identity::service::{BesideSdk, Service};
 use crate::runs::w3c::Carried;
+use crate::time::Nanos;
 
 /// Span ids that headers named lately, over all processes. One that was forgotten and is forwarded
 /// all the same would be taken for an SDK's, so there are as many as exchanges are known.
@@ -24,6 +29,10 @@ const MAX_PROCESSES: usize = crate::identity::identities::MAX_PROCESSES;
 /// SDKs that were found and are to be told of: beyond, a log line is missing.
 const MAX_NEWS: usize = 64;
 
+/// How long, beside two times its batches' delay, an SDK may take to export the first span: to make a
+/// connection, with a name to be looked up.
+const FIRST_EXPORT: Nanos = 5_000_000_000;
+
 /// What shows that there is an SDK.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sign {
@@ -31,6 +40,17 @@ pub enum Sign {
     OwnSpan,
     /// It exports traces.
     Export,
+    /// It was started with automatic instrumentation.
+    Started,
+}
+
+/// What became known of an SDK.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum News {
+    /// There is one.
+    Found(Sign),
+    /// The process was started with one, which does not show.
+    NotShown,
 }
 
 /// Where a span id was seen in the headers of a process.
@@ -60,11 +80,27 @@ struct Sdk {
     server_spans: ServerSpans,
     /// It makes spans for calls: one carried such a span's id.
     has_client_spans: bool,
+    evidence: Evidence,
+}
+
+/// What an SDK is known by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Evidence {
+    /// What it sent.
+    #[default]
+    Sent,
+    /// How the process was started.
+    Started {
+        /// When it had the first span to export.
+        since: Option<Nanos>,
+    },
 }
 
 #[derive(Debug, Default)]
 struct Process {
     sdk: Option<Sdk>,
+    /// How it was started shows nothing: no span was exported.
+    is_not_shown: bool,
     /// Requests that it serves now.
     serves: Vec<ExchangeId>,
 }
@@ -77,6 +113,8 @@ struct Served {
     inbound: Option<TraceId>,
     /// The trace of the first call that it caused.
     outbound: Option<TraceId>,
+    /// An SDK that makes a span for it exports that.
+    is_exported: bool,
 }
 
 /// What is known of the SDKs in processes.
@@ -86,12 +124,36 @@ pub struct Beside {
     served: FxHashMap<ExchangeId, Served>,
     /// The oldest first.
     named: LinkedHashMap<(Pid, TraceId, SpanId), Named, FxBuildHasher>,
-    news: Vec<(Pid, Sign)>,
+    news: Vec<(Pid, News)>,
 }
 
 impl Beside {
-    /// A request is served from now on.
-    pub fn served(&mut self, request: &Request, carried: Option<&Carried>) {
+    /// A process begins to serve a request: what does it mean how it was started?
+    pub fn started(&mut self, pid: Pid, service: &Service, now: Nanos) -> Started {
+        if !service.is_instrumented || service.beside_sdk == BesideSdk::Always {
+            return Started::Same;
+        }
+        let Some(process) = self.processes.get_mut(&pid) else {
+            return Started::Found(self.found(pid, Sign::Started));
+        };
+        match process.sdk {
+            None if !process.is_not_shown => Started::Found(self.found(pid, Sign::Started)),
+            Some(Sdk {
+                evidence: Evidence::Started { since: Some(since) },
+                ..
+            }) if shows_exports(service) && now > since.saturating_add(patience(service)) => {
+                process.sdk = None;
+                process.is_not_shown = true;
+                self.tell(pid, News::NotShown);
+                Started::NotShown
+            }
+            _ => Started::Same,
+        }
+    }
+
+    /// A request is served from now on. `is_exported` says whether an SDK that makes a span for it
+    /// exports that.
+    pub fn served(&mut self, request: &Request, carried: Option<&Carried>, is_exported: bool) {
         let pid = request.actor.pid;
         if self.processes.len() >= MAX_PROCESSES && !self.processes.contains_key(&pid) {
             return;
@@ -103,6 +165,7 @@ impl Beside {
             pid,
             inbound: carried.map(|carried| carried.trace_id),
             outbound: None,
+            is_exported,
         };
         self.served.insert(request.id, served);
         let process = self.processes.entry(pid).or_default();
@@ -110,12 +173,20 @@ impl Beside {
     }
 
     /// A request is served no longer.
-    pub fn ended(&mut self, id: ExchangeId) {
+    pub fn ended(&mut self, id: ExchangeId, now: Nanos) {
         if let Some(served) = self.served.remove(&id)
             && let Some(process) = self.processes.get_mut(&served.pid)
         {
             process.serves.retain(|other| *other != id);
-            if process.serves.is_empty() && process.sdk.is_none() {
+            if let Some(Sdk {
+                evidence: Evidence::Started { since },
+                ..
+            }) = &mut process.sdk
+                && served.is_exported
+            {
+                since.get_or_insert(now);
+            }
+            if process.serves.is_empty() && process.sdk.is_none() && !process.is_not_shown {
                 self.processes.remove(&served.pid);
             }
         }
@@ -210,9 +281,15 @@ impl Beside {
         self.processes.get(&pid)?.sdk
     }
 
-    /// SDKs that were found since this was asked last.
-    pub fn take_news(&mut self) -> Vec<(Pid, Sign)> {
+    /// What became known of SDKs since this was asked last.
+    pub fn take_news(&mut self) -> Vec<(Pid, News)> {
         std::mem::take(&mut self.news)
+    }
+
+    fn tell(&mut self, pid: Pid, news: News) {
+        if self.news.len() < MAX_NEWS {
+            self.news.push((pid, news));
+        }
     }
 
     /// Notes that a process has an SDK. Returns what it serves, where that is new.
@@ -221,14 +298,21 @@ impl Beside {
             return Vec::new();
         }
         let process = self.processes.entry(pid).or_default();
-        if process.sdk.is_some() {
+        if let Some(sdk) = &mut process.sdk {
+            sdk.evidence = Evidence::Sent;
             return Vec::new();
         }
-        process.sdk = Some(Sdk::default());
-        if self.news.len() < MAX_NEWS {
-            self.news.push((pid, sign));
-        }
-        process.serves.clone()
+        let evidence = match sign {
+            Sign::OwnSpan | Sign::Export => Evidence::Sent,
+            Sign::Started => Evidence::Started { since: None },
+        };
+        process.sdk = Some(Sdk {
+            evidence,
+            ..Sdk::default()
+        });
+        let serves = process.serves.clone();
+        self.tell(pid, News::Found(sign));
+        serves
     }
 
     /// Remembers that a header named a span; returns where it was named before.
@@ -243,6 +327,30 @@ impl Beside {
         self.named.insert(key, named);
         None
     }
+}
+
+/// Would exports of this service be seen? Inside of TLS not all are.
+fn shows_exports(service: &Service) -> bool {
+    let mut destination = service.traces.iter();
+    destination.all(|destination| !destination.endpoint.starts_with("https:"))
+}
+
+/// How long after the first span that an SDK has to export none is expected any more.
+fn patience(service: &Service) -> Nanos {
+    let delay = service.batching.schedule_delay.as_nanos();
+    let delay = Nanos::try_from(delay).unwrap_or(Nanos::MAX);
+    delay.saturating_mul(2).saturating_add(FIRST_EXPORT)
+}
+
+/// What it means how a process was started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Started {
+    /// Nothing, or nothing new.
+    Same,
+    /// There is an SDK, which makes spans of these requests, too.
+    Found(Vec<ExchangeId>),
+    /// Nothing any more.
+    NotShown,
 }
 
 /// Is the span that a call's header names one that the process made for it?

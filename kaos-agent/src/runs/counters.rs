@@ -17,6 +17,9 @@ crate::counters! {
         spans_not_wanted,
         /// Exchanges that are left to an SDK in the process.
         left_to_sdk,
+        /// Processes that were started with automatic instrumentation and exported no spans: they are
+        /// told as if there were no SDK.
+        sdks_not_shown,
         /// Spans that a sampler did not keep.
         spans_sampled_out,
         /// Spans that were handed on.

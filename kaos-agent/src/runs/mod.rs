@@ -343,7 +343,7 @@ impl<Source: CauseSource> Runs<Source> {
             .asked(&begun.request, operation.map(Arc::as_ref));
         match begun.request.role {
             Role::Server => {
-                self.beside.served(&begun.request, carried.as_ref());
+                self.served_beside_sdk(begun, carried.as_ref());
                 let share = self.beside.share(begun.request.actor.pid, &begun.service);
                 if share.has_meaning() {
                     let (agents, mut tracing) = self.agents(out);
@@ -417,7 +417,7 @@ impl<Source: CauseSource> Runs<Source> {
             self.joins.client_ended(key, id, until);
         }
         self.forwarding.ended(id);
-        self.beside.ended(id);
+        self.beside.ended(id, self.now);
         let told = self.traces.service_of(id);
         let meant = told.filter(|(service, _)| self.beside.share(pid, service).has_meaning());
         let has_meaning = meant.is_some();

@@ -1,7 +1,11 @@
 //! What a run leaves to the SDKs in processes.
 
-use super::beside::{Fresh, Share, Sign};
+use opentelemetry::TraceId;
+
+use super::beside::{Fresh, News, Share, Started};
 use super::cause::{Cause, CauseSource};
+use super::sampling::is_sampled;
+use super::telling::Telling;
 use super::w3c::Carried;
 use super::{Begun, Runs};
 use crate::capture::event::Pid;
@@ -15,8 +19,26 @@ impl<Source: CauseSource> Runs<Source> {
         self.leave_served_to_sdk(pid, service, &serves);
     }
 
-    /// Processes in which an SDK was found since this was asked last, and what showed it.
-    pub fn take_sdks(&mut self) -> Vec<(Pid, Sign)> {
+    /// A process begins to serve a request.
+    pub(super) fn served_beside_sdk(&mut self, begun: &Begun, carried: Option<&Carried>) {
+        let Begun {
+            request,
+            service,
+            telling,
+            ..
+        } = begun;
+        let pid = request.actor.pid;
+        match self.beside.started(pid, service, self.now) {
+            Started::Same => {}
+            Started::Found(serves) => self.leave_served_to_sdk(pid, service, &serves),
+            Started::NotShown => self.traces.counters.sdks_not_shown += 1,
+        }
+        let is_exported = *telling != Telling::Nothing && is_sampled_by_sdk(service, carried);
+        self.beside.served(request, carried, is_exported);
+    }
+
+    /// What became known of SDKs in processes since this was asked last.
+    pub fn take_sdks(&mut self) -> Vec<(Pid, News)> {
         self.beside.take_news()
     }
 
@@ -64,4 +86,13 @@ impl<Source: CauseSource> Runs<Source> {
         let is_left = self.traces.leave_out(id);
         self.traces.counters.left_to_sdk += u64::from(is_left);
     }
+}
+
+/// Whether an SDK in a process of this service keeps its span for a request for certain. The id of a
+/// trace that it begins itself is not known; the one that is taken is the last that a ratio keeps.
+fn is_sampled_by_sdk(service: &Service, carried: Option<&Carried>) -> bool {
+    let last = TraceId::from(u128::MAX);
+    let trace_id = carried.map_or(last, |carried| carried.trace_id);
+    let parent = carried.map(|carried| carried.flags.is_sampled());
+    is_sampled(service.sampler, trace_id, parent)
 }

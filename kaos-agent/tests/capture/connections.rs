@@ -1,6 +1,7 @@
 //! What is told of the life of connections.
 
 use kaos_agent::capture::event::{ConnectionChange, Direction};
+use kaos_agent::capture::front_end::FrontEnd as _;
 
 use crate::support::{Python, Seen, counter, live, of_pid};
 #[test]
@@ -96,4 +97,34 @@ fn what_is_not_http_is_muted_and_late_attach_goes_on_in_the_middle() {
     );
     assert!(seen.data().all(|data| !data.stream_start));
     assert_eq!(counter(&live, "kernel.muted.other"), 2);
+}
+
+#[test]
+#[ignore = "kernel: loads programs, needs root"]
+fn http2_is_captured_on_its_way_to_a_collector_and_nowhere_else() {
+    let mut python = Python::start();
+    let mut live = live(of_pid(python.pid()));
+    let mut seen = Seen::default();
+    python.connect();
+    let listen = "m = socket.create_server(('127.0.0.1', 0)); print(m.getsockname()[1])";
+    let port = python.run(listen)[0].parse().expect("a port");
+    live.capture_http2_to(port);
+    // The client sees the server's settings first; the server's end of the connection stays muted.
+    python.run("c = socket.create_connection(m.getsockname()); d, _ = m.accept(); d.send(b'\\0\\0\\0\\4settings'); c.recv(100)");
+    python.run("c.send(b'PRI * HTTP/2.0 first'); d.recv(100); c.send(b' second'); d.recv(100)");
+    python.run("c = socket.create_connection(m.getsockname()); d, _ = m.accept(); c.send(b'\\x16\\3\\1 secret'); d.recv(100)");
+    python.run("c = socket.create_connection(l.getsockname()); d, _ = l.accept(); c.send(b'PRI * HTTP/2.0 other'); d.recv(100)");
+    python.run("c = socket.create_connection(l.getsockname()); c.send(b'GET /end')");
+    seen.until(&mut live, "the end", |seen| seen.has_text("GET /end"));
+    let streams: Vec<_> = seen.streams().into_values().collect();
+    assert_eq!(
+        streams,
+        [
+            "\0\0\0\u{4}settings",
+            "PRI * HTTP/2.0 first second",
+            "GET /end"
+        ]
+    );
+    assert_eq!(counter(&live, "kernel.muted.http2"), 2);
+    assert_eq!(counter(&live, "kernel.muted.tls"), 2);
 }

@@ -34,6 +34,10 @@ pub static CGROUPS: HashMap<u64, u8> = HashMap::with_max_entries(defaults::CGROU
 #[map]
 pub static PORTS: HashMap<u16, u8> = HashMap::with_max_entries(defaults::PORTS, 0);
 
+/// Ports of collectors: HTTP/2 that is sent there is captured.
+#[map]
+pub static HTTP2_PORTS: HashMap<u16, u8> = HashMap::with_max_entries(defaults::HTTP2_PORTS, 0);
+
 /// Connections of selected processes by socket cookie.
 #[map]
 pub static CONNECTIONS: LruHashMap<u64, Connection> =

@@ -18,7 +18,7 @@ use super::connections::{
     Connection, MUTED, RECEIVED_SEEN, SENT_SEEN, cookie, enter, find, is_muted,
 };
 use super::count::count;
-use super::maps::SCRATCH;
+use super::maps::{HTTP2_PORTS, SCRATCH};
 use super::processes::{Task, captured, current, header};
 use super::python::{Label, label};
 use super::read::kernel;
@@ -396,7 +396,8 @@ fn read(record: &mut DataRecord, from: u64, length: u32) -> bool {
     }
 }
 
-/// Whether a stream that starts in this record is not HTTP/1, so that nobody wants its connection.
+/// Whether a stream that starts in this record is not HTTP/1, nor HTTP/2 on the way to a collector, so
+/// that nobody wants its connection.
 #[inline(always)]
 fn is_foreign(record: &DataRecord, length: u32) -> bool {
     if record.head.header.flags & FLAG_STREAM_START == 0 {
@@ -404,13 +405,24 @@ fn is_foreign(record: &DataRecord, length: u32) -> bool {
     }
     let mut first_bytes = [0; SNIFFED_BYTES];
     first_bytes.copy_from_slice(&record.payload[..SNIFFED_BYTES]);
-    foreign(u64::from_le_bytes(first_bytes), length)
+    match sniff(u64::from_le_bytes(first_bytes), length) {
+        // The other end may begin, with what looks like nothing.
+        Carries::Http2 | Carries::Other if is_collectors(record.head.socket.remote_port) => false,
+        carries => foreign(carries),
+    }
 }
 
-/// Whether a stream with these first bytes is not HTTP/1; counts what it is.
+/// Whether HTTP/2 to this port is captured.
 #[inline(always)]
-pub fn foreign(first: u64, length: u32) -> bool {
-    let counter = match sniff(first, length) {
+fn is_collectors(port: u16) -> bool {
+    // SAFETY: only the presence of the entry is looked at.
+    unsafe { HTTP2_PORTS.get(&port) }.is_some()
+}
+
+/// Whether a stream that carries this is not HTTP/1; counts what it is.
+#[inline(always)]
+pub fn foreign(carries: Carries) -> bool {
+    let counter = match carries {
         Carries::Http1 => return false,
         Carries::Http2 => Counter::MutedHttp2,
         Carries::Tls => Counter::MutedTls,

@@ -152,6 +152,27 @@ impl<'a> Workloads<'a> {
         Server::start(service, port, &mut command, "running on http")
     }
 
+    /// `opentelemetry-instrument uvicorn instrumented:app`: a server with automatic instrumentation,
+    /// which exports spans alone, over HTTP, as the OpenTelemetry Operator sets it up.
+    #[must_use]
+    pub fn instrumented_server(&self, service: &str, model: &Server) -> Server {
+        let port = free_port();
+        let mut command =
+            self.command(service, python().with_file_name("opentelemetry-instrument"));
+        command
+            .arg(python().with_file_name("uvicorn"))
+            .arg("--app-dir")
+            .arg(directory().join("python"))
+            .args(["instrumented:app", "--port", &port.to_string()])
+            .env("MODEL_URL", model.url(""))
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", self.receiver.http_endpoint())
+            .env("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
+            .env("OTEL_METRICS_EXPORTER", "none")
+            .env("OTEL_LOGS_EXPORTER", "none")
+            .env("OTEL_SEMCONV_STABILITY_OPT_IN", "http");
+        Server::start(service, port, &mut command, "running on http")
+    }
+
     /// `with_sdk.py ask`: a client with the OpenTelemetry SDK inside, which exports over HTTP and asks so
     /// often at once.
     #[must_use]

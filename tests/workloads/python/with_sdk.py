@@ -2,9 +2,12 @@
 
 with_sdk.py serve PORT: FastAPI on PORT, with the instrumentations of FastAPI, httpx and openai.
 POST /chat asks the model at MODEL_URL with openai, and then GET /openapi.json there with aiohttp,
-which no instrumentation covers.
+which no instrumentation covers. GET /price does the latter alone.
 
 with_sdk.py ask URL [COUNT]: one POST with httpx and its instrumentation, or so many at once.
+
+EXPORTS says what is exported: `traces`, which is the default, `metrics`, or both with a comma. Without
+traces no spans are made.
 
 With OTEL_TRACES_EXPORTER=none both are what `opentelemetry-instrument` makes of that: their spans are
 made and named in headers, and exported by nobody; metrics are exported all the same.
@@ -52,13 +55,17 @@ def serve(port):
     model_url = os.environ["MODEL_URL"]
     client = AsyncOpenAI(api_key="none", base_url=f"{model_url}/v1", max_retries=0)
 
+    @app.get("/price")
+    async def price():
+        async with aiohttp.ClientSession() as session:
+            async with session.get(f"{model_url}/openapi.json") as response:
+                return {"bytes": len(await response.read())}
+
     @app.post("/chat")
     async def chat():
         messages = [{"role": "user", "content": "hi"}]
         answer = await client.chat.completions.create(model="scripted", messages=messages)
-        async with aiohttp.ClientSession() as session:
-            async with session.get(f"{model_url}/openapi.json") as response:
-                await response.read()
+        await price()
         return {"answer": answer.choices[0].message.content}
 
     uvicorn.run(app, host="127.0.0.1", port=port)
@@ -73,14 +80,19 @@ async def ask(url, count):
         answer.raise_for_status()
 
 
-provider = TracerProvider()
+exports = os.environ.get("EXPORTS", "traces").split(",")
+has_spans = "traces" in exports
 if os.environ.get("OTEL_TRACES_EXPORTER") == "none":
+    exports = ["metrics"]
+provider = TracerProvider()
+if "metrics" in exports:
     meters = MeterProvider([PeriodicExportingMetricReader(metric_exporter())])
     metrics.set_meter_provider(meters)
     metrics.get_meter("with_sdk").create_histogram("sdk.started").record(1)
-else:
+if "traces" in exports:
     provider.add_span_processor(BatchSpanProcessor(exporter()))
-trace.set_tracer_provider(provider)
+if has_spans:
+    trace.set_tracer_provider(provider)
 HTTPXClientInstrumentor().instrument()
 if sys.argv[1] == "serve":
     serve(int(sys.argv[2]))

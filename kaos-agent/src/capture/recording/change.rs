@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::capture::event::{Pid, ProcessChange, ProcessInfo, Surroundings};
+use crate::capture::event::{Instrumentation, Pid, ProcessChange, ProcessInfo, Surroundings};
 
-/// As [`ProcessChange`]. A record has no names of fields, so what is told of a process since version 4
-/// has a variant of its own: older recordings have the other one.
+/// As [`ProcessChange`]. A record has no names of fields, so what is told of a process since versions 4
+/// and 5 has variants of its own: older recordings have the others.
 #[derive(Serialize, Deserialize)]
 pub(in crate::capture) enum RecordedChange {
     Forked { parent: Pid },
@@ -13,6 +13,7 @@ pub(in crate::capture) enum RecordedChange {
     Described(Box<ProcessInfo>),
     Exited,
     DescribedWithin(Box<ProcessInfo>, Box<Surroundings>),
+    DescribedInstrumented(Box<ProcessInfo>, Box<Surroundings>, Instrumentation),
 }
 
 impl From<ProcessChange> for RecordedChange {
@@ -22,10 +23,12 @@ impl From<ProcessChange> for RecordedChange {
             ProcessChange::Executed => Self::Executed,
             ProcessChange::Described(mut info) => {
                 let surroundings = std::mem::take(&mut info.surroundings);
-                if surroundings == Surroundings::default() {
-                    Self::Described(info)
-                } else {
-                    Self::DescribedWithin(info, Box::new(surroundings))
+                match info.instrumentation.take() {
+                    Some(instrumentation) => {
+                        Self::DescribedInstrumented(info, Box::new(surroundings), instrumentation)
+                    }
+                    None if surroundings == Surroundings::default() => Self::Described(info),
+                    None => Self::DescribedWithin(info, Box::new(surroundings)),
                 }
             }
             ProcessChange::Exited => Self::Exited,
@@ -42,6 +45,11 @@ impl From<RecordedChange> for ProcessChange {
             RecordedChange::Exited => Self::Exited,
             RecordedChange::DescribedWithin(mut info, surroundings) => {
                 info.surroundings = *surroundings;
+                Self::Described(info)
+            }
+            RecordedChange::DescribedInstrumented(mut info, surroundings, instrumentation) => {
+                info.surroundings = *surroundings;
+                info.instrumentation = Some(instrumentation);
                 Self::Described(info)
             }
         }

@@ -5,7 +5,7 @@ pub const MAGIC: [u8; 8] = *b"KAOSREC\n";
 
 /// Version of the format, which includes the shape of [`Event`](crate::capture::event::Event):
 /// counts up with every change of either.
-pub const VERSION: u16 = 4;
+pub const VERSION: u16 = 5;
 
 /// The oldest version that can still be read: what came since is only more.
 pub const OLDEST_VERSION: u16 = 2;

@@ -11,8 +11,8 @@ use tempfile::TempDir;
 use super::*;
 use crate::capture::event::{
     CertificateFile, ConnectionChange, ConnectionEvent, ContextChange, ContextEvent, Data,
-    Direction, Endpoints, Event, Label, PeerEvent, PeerInfo, ProcessChange, ProcessEvent,
-    ProcessInfo, SocketId, Surroundings,
+    Direction, Endpoints, Event, Instrumentation, Label, PeerEvent, PeerInfo, ProcessChange,
+    ProcessEvent, ProcessInfo, SocketId, Surroundings,
 };
 use crate::settings::RecordedContents;
 use crate::time::WallOffset;
@@ -178,7 +178,16 @@ fn what_is_around_a_process_is_kept() {
             change: ProcessChange::Described(Box::new(info)),
         })
     };
-    let events = vec![described(info), described(ProcessInfo::default())];
+    let instrumented = |info: &ProcessInfo| ProcessInfo {
+        instrumentation: Some(Instrumentation::Python),
+        ..info.clone()
+    };
+    let events = vec![
+        described(instrumented(&info)),
+        described(instrumented(&ProcessInfo::default())),
+        described(info),
+        described(ProcessInfo::default()),
+    ];
     assert_eq!(read(&recorded(&events)), (events, None));
 }
 
@@ -261,7 +270,7 @@ fn wrong_files_are_told_apart() {
     other_version.extend_from_slice(&checksum.to_le_bytes());
     assert_eq!(
         error(&other_version),
-        "format version 7 of kaos-agent 9.9.\\n is not this one's, which is 4; replay it with \
+        "format version 7 of kaos-agent 9.9.\\n is not this one's, which is 5; replay it with \
          kaos-agent 9.9.\\n",
     );
 }

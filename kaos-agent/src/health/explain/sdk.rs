@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::files::MappedFiles;
 use super::runtime::Runtime;
 use super::settings::{SDK_DISABLED, Settings};
-use crate::capture::event::{Pid, ProcessInfo};
+use crate::capture::event::{Instrumentation, Pid, ProcessInfo};
 use crate::identity::service::BesideSdk;
 
 /// The ports of OTLP.
@@ -82,7 +82,7 @@ impl Beside {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SdkVerdict {
-    /// It exports, or an agent of OpenTelemetry is loaded.
+    /// It exports, was started with automatic instrumentation, or an agent of OpenTelemetry is loaded.
     Inside,
     /// There is one, and the environment switches it off.
     Off,
@@ -120,6 +120,14 @@ impl Sdk {
             return (SdkVerdict::Off, vec![format!("{SDK_DISABLED}=true")]);
         }
         let mut signs = Vec::new();
+        if settings.is_instrumented
+            && let Some(instrumentation) = info.instrumentation
+        {
+            signs.push(format!(
+                "was started with automatic instrumentation: {}",
+                shown_by(instrumentation)
+            ));
+        }
         let ports = [&OTLP_PORTS[..], &settings.own_ports()].concat();
         for address in connections(pid, &ports) {
             signs.push(format!("is connected to {address}, where OTLP goes"));
@@ -142,6 +150,16 @@ impl Sdk {
             },
         };
         (verdict, signs)
+    }
+}
+
+/// Where automatic instrumentation shows.
+fn shown_by(instrumentation: Instrumentation) -> &'static str {
+    match instrumentation {
+        Instrumentation::Python => "its directory is in PYTHONPATH",
+        Instrumentation::Node => "--require or --import, in NODE_OPTIONS or the command line",
+        Instrumentation::Java => "-javaagent, in JAVA_TOOL_OPTIONS or the command line",
+        Instrumentation::DotNet => "CORECLR_PROFILER",
     }
 }
 
@@ -222,9 +240,19 @@ mod tests {
     use super::*;
 
     fn sdk(environment: &[(&str, &str)], mapped: &[&str], executable: &str) -> Sdk {
+        sdk_of(environment, mapped, executable, None)
+    }
+
+    fn sdk_of(
+        environment: &[(&str, &str)],
+        mapped: &[&str],
+        executable: &str,
+        instrumentation: Option<Instrumentation>,
+    ) -> Sdk {
         let info = ProcessInfo {
             executable: executable.to_owned(),
             command: vec![executable.to_owned()],
+            instrumentation,
             environment: environment
                 .iter()
                 .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
@@ -255,6 +283,25 @@ mod tests {
 
         let unseen = sdk(&[], &["/usr/lib/libc.so.6"], "/usr/bin/python3.12");
         assert_eq!((unseen.verdict, unseen.signs), (SdkVerdict::Unseen, vec![]));
+    }
+
+    #[test]
+    fn automatic_instrumentation_shows_by_how_it_was_started() {
+        let started = |environment: &[(&str, &str)]| {
+            let python = Some(Instrumentation::Python);
+            sdk_of(environment, &[], "/usr/bin/python3.12", python)
+        };
+        let inside = started(&[]);
+        assert_eq!(inside.verdict, SdkVerdict::Inside);
+        assert_eq!(
+            inside.signs,
+            ["was started with automatic instrumentation: its directory is in PYTHONPATH"]
+        );
+        // Its spans go to nobody who would miss ours.
+        let elsewhere = started(&[("OTEL_TRACES_EXPORTER", "console")]);
+        assert_eq!(elsewhere.verdict, SdkVerdict::Unseen);
+        let off = started(&[("OTEL_SDK_DISABLED", "true")]);
+        assert_eq!(off.verdict, SdkVerdict::Off);
     }
 
     #[test]

@@ -40,6 +40,9 @@ pub struct Settings {
     /// What is told of it beside an SDK, and what says so: [`Sdk`](super::Sdk) shows it.
     #[serde(skip)]
     pub(super) beside_sdk: (BesideSdk, &'static str),
+    /// It was started with an SDK that exports over OTLP.
+    #[serde(skip)]
+    pub(super) is_instrumented: bool,
 }
 
 /// The variable that switches an SDK off.
@@ -89,6 +92,7 @@ impl Settings {
         };
         let mut settings = Self {
             beside_sdk: (service.beside_sdk, "default"),
+            is_instrumented: service.is_instrumented,
             environment: info.environment.iter().map(masked_variable).collect(),
             defaults_of: agent.map(|agent| agent.pid),
             traces: view(&service.traces, from(&own.traces)),

@@ -39,6 +39,7 @@ pub fn service(name: &str) -> Service {
         agent: AgentSettings::default(),
         beside_sdk: BesideSdk::Complement,
         sdk_traces: SdkTraces::Anyhow,
+        is_instrumented: false,
     }
 }
 

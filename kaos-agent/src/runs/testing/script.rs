@@ -15,7 +15,7 @@
 //! | `exports P` | it exports spans |
 //! | `wait N` | so many milliseconds go by |
 //! | `clock N` | the wall clock is now so many seconds ahead of the monotonic one |
-//! | `service P settings` | `excluded=REGEX`, `server=off`, `client=off`, `sampler=NAME`, `sdk=MODE`, `agent=NAME`, `model=URL`, `tools=URL`, `peer=URL` |
+//! | `service P settings` | `excluded=REGEX`, `server=off`, `client=off`, `sampler=NAME`, `sdk=MODE`, `tls=on` (to its collector), `agent=NAME`, `model=URL`, `tools=URL`, `peer=URL` |
 //!
 //! Options: `@x` names the connection (two ends of one name are joined; without it an exchange has
 //! one of its own), `h=T/a` sends the traceparent of trace `T` and span `a`, sampled (`h=T/a/00`:
@@ -34,6 +34,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use opentelemetry::{SpanId, TraceId};
 use regex::Regex;
@@ -45,7 +46,7 @@ use crate::exchanges::exchange::{Actor, ConnectFailure, ExchangeEvent, ExchangeI
 use crate::exchanges::meaning::Operation;
 use crate::exchanges::rpc::mcp::{McpKind, McpMessage, McpRequest};
 use crate::identity::agent::Authority;
-use crate::identity::service::{BesideSdk, Sampler, SdkTraces, Service};
+use crate::identity::service::{BesideSdk, Destination, Protocol, Sampler, SdkTraces, Service};
 use crate::runs::cause::{CauseSource, LINKED_FOR, OneInFlight};
 use crate::runs::counters::RunCounters;
 use crate::runs::ids::Ids;
@@ -448,6 +449,18 @@ fn set(service: &mut Service, setting: &str) {
             service.beside_sdk = BesideSdk::Always;
             service.sdk_traces = SdkTraces::Nowhere;
         }
+        ("tls", "on") => {
+            service.traces = Some(Destination {
+                endpoint: "https://collector:4318/v1/traces".to_owned(),
+                named: None,
+                protocol: Protocol::HttpProtobuf,
+                headers: Vec::new(),
+                timeout: Duration::default(),
+                compression: None,
+                certificate: None,
+            });
+        }
+        ("sdk", "instrumented") => service.is_instrumented = true,
         ("sdk", "never") => service.beside_sdk = BesideSdk::Never,
         _ => panic!("no such setting: {setting}"),
     }

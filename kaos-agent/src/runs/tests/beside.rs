@@ -120,3 +120,66 @@ fn spans_that_it_exports_to_nobody_are_nobodys_parents() {
         "s T:a remote; c T:s"
     );
 }
+
+mod what_a_process_was_started_with {
+    use super::*;
+
+    /// What is told of `P`, which was started with automatic instrumentation, and its counters.
+    fn started(script: &str) -> (String, u64) {
+        let outcome = run(&format!("service P sdk=instrumented; {script}"));
+        (outcome.lines.join("; "), outcome.counters.sdks_not_shown)
+    }
+
+    /// A request, and after so many milliseconds another that makes a call.
+    fn after(ms: u64, first: &str) -> String {
+        format!("serve r P {first}; end r; wait {ms}; serve s P h=T/a; call c P; end c; end s")
+    }
+
+    #[test]
+    fn leaves_what_it_serves_to_the_sdk_from_the_first_request_on() {
+        assert_eq!(
+            started("serve s P h=T/a; call c P; end c; end s"),
+            ("c T:a remote".to_owned(), 0)
+        );
+        let own = "call c P h=U/sdk; end c; serve s P h=T/a; end s";
+        assert_eq!(started(own), (String::new(), 0));
+        let overridden = "service P sdk=always; serve s P h=T/a; end s";
+        assert_eq!(started(overridden), ("s T:a remote".to_owned(), 0));
+        // Its calls may show that it makes no spans for what it serves, as ever.
+        let absent = "serve r P h=U/b; call q P h=V/sdk; end q; end r; serve s P h=T/a; end s";
+        assert_eq!(started(absent), ("s T:a remote".to_owned(), 0));
+    }
+
+    #[test]
+    fn counts_no_longer_where_no_span_is_exported() {
+        let all = ("s T:a remote; c T:s".to_owned(), 1);
+        let rest = ("c T:a remote".to_owned(), 0);
+        assert_eq!(started(&after(14_000, "h=U/b")), rest);
+        assert_eq!(started(&after(16_000, "h=U/b")), all);
+        assert_eq!(started(&after(16_000, "")), all);
+        // It counts again for good when one is.
+        let again = format!("{}; exports P; serve t P h=V/c; end t", after(16_000, ""));
+        assert_eq!(started(&again), all);
+        let twice = format!("{}; {}", after(16_000, ""), "serve t P h=V/c; end t");
+        assert_eq!(started(&twice).1, 1);
+    }
+
+    #[test]
+    fn counts_as_long_as_none_is_expected_or_would_be_seen() {
+        let rest = ("c T:a remote".to_owned(), 0);
+        let shown = format!("exports P; {}", after(60_000, ""));
+        assert_eq!(started(&shown), rest);
+        let shown = "call p P h=W/sdk; end p";
+        assert_eq!(started(&format!("{shown}; {}", after(60_000, ""))), rest);
+        assert_eq!(started(&after(60_000, "h=U/b/00")), rest);
+        let seldom = format!("service P sampler=always_off; {}", after(60_000, ""));
+        assert_eq!(started(&seldom).1, 0);
+        let excluded = format!(
+            "service P excluded=/health; {}",
+            after(60_000, "url=/health")
+        );
+        assert_eq!(started(&excluded), rest);
+        let encrypted = format!("service P tls=on; {}", after(60_000, ""));
+        assert_eq!(started(&encrypted), rest);
+    }
+}

@@ -10,6 +10,7 @@ use aya_ebpf::helpers::bpf_probe_read_user;
 use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_user as read_user};
 use kaos_ebpf::counter::Counter;
 use kaos_ebpf::record::{CHUNK_BYTES, DataHead, FLAG_STREAM_START};
+use kaos_ebpf::sniff::sniff;
 use kaos_ebpf::window::Window;
 
 use super::calls::{self, Call};
@@ -54,7 +55,7 @@ pub fn capture(
     if operation.flags & FLAG_STREAM_START != 0 {
         // SAFETY: the helper checks the address.
         let first = unsafe { bpf_probe_read_user(call.buffer as *const u64) };
-        if foreign(first.unwrap_or(0), operation.total) {
+        if foreign(sniff(first.unwrap_or(0), operation.total)) {
             connection.state |= MUTED;
             return;
         }
