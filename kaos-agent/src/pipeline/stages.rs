@@ -104,8 +104,11 @@ impl Stages {
             }
             Event::Data(_) | Event::Lost { .. } => {}
         }
-        self.streams.push(event, &mut self.chunks);
-        self.flow(signals);
+        // Of contexts there are the most by far, and nothing comes out of them by themselves.
+        if !matches!(event, Event::Context(_)) {
+            self.streams.push(event, &mut self.chunks);
+            self.flow(signals);
+        }
         let at = event.at();
         if at >= self.last_tick + TICK {
             self.tick(at, signals);
