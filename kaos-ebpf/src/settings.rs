@@ -41,16 +41,16 @@ pub struct Registers {
     pub second: u32,
     /// Its third argument.
     pub third: u32,
-    /// The first four arguments of a function.
-    pub arguments: [u32; 4],
+    /// The first four arguments of a function, which are next to each other.
+    pub arguments: u32,
+    /// 1: the fourth comes first.
+    pub arguments_from_last: u32,
     /// Its result.
     pub result: u32,
     /// The register that tells the mode of the process.
     pub mode: u32,
     /// Where a `task_struct` keeps the thread pointer of user space.
     pub thread_pointer: u32,
-    /// Zero.
-    pub padding: u32,
     /// Bits of it that count.
     pub mode_mask: u64,
     /// What they are for a 64-bit process.
@@ -219,6 +219,11 @@ pub enum TlsFunction {
 /// Entries of the map of syscalls: numbers at or above it have no buffer that we read.
 pub const SYSCALL_NUMBERS: u32 = 512;
 
+/// Places of the table of sockets of which nothing is looked at any more, a power of two. Two that
+/// share one cost look-ups.
+pub const SETTLED_SOCKETS: u32 = 4096;
+const _: () = assert!(SETTLED_SOCKETS.is_power_of_two());
+
 /// Bytes of a value of the maps of connections, which only the programs read.
 pub const CONNECTION_BYTES: usize = 96;
 /// Bytes of a key of the map of TLS connections.
@@ -251,4 +256,4 @@ pub mod defaults {
 }
 
 const _: () = assert!(size_of::<Settings>() == size_of::<Offsets>() + size_of::<Registers>() + 44);
-const _: () = assert!(size_of::<Registers>() == 64 && align_of::<Settings>() == 8);
+const _: () = assert!(size_of::<Registers>() == 48 && align_of::<Settings>() == 8);

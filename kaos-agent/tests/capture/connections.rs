@@ -128,3 +128,25 @@ fn http2_is_captured_on_its_way_to_a_collector_and_nowhere_else() {
     assert_eq!(counter(&live, "kernel.muted.http2"), 2);
     assert_eq!(counter(&live, "kernel.muted.tls"), 2);
 }
+
+/// Of a muted socket nothing is looked at any more, until it is connected to somebody else.
+#[test]
+#[ignore = "kernel: loads programs, needs root"]
+fn a_muted_socket_that_is_connected_again_is_seen() {
+    let mut python = Python::start();
+    let mut live = live(of_pid(python.pid()));
+    let mut seen = Seen::default();
+    python.run("l = socket.create_server(('127.0.0.1', 0))");
+    python.run("c = socket.create_connection(l.getsockname()); d, _ = l.accept()");
+    // Often enough that it is given up what it carries.
+    python.run("_ = [(c.send(b'*1 redis'), d.recv(100)) for _ in range(100)]");
+    python.run("import ctypes; unspecified = bytes(16)");
+    python.run("assert ctypes.CDLL(None).connect(c.fileno(), unspecified, 16) == 0");
+    python.run("c.connect(l.getsockname()); d, _ = l.accept()");
+    python.run("_ = c.send(b'GET /again'), d.recv(100)");
+    seen.until(&mut live, "both ends of what came after", |seen| {
+        seen.count_text("GET /again") == 2
+    });
+    assert!(!seen.has_text("redis"), "{:#?}", seen.events);
+    assert_eq!(counter(&live, "kernel.muted.other"), 2);
+}

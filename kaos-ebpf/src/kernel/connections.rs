@@ -6,13 +6,13 @@ use kaos_ebpf::process::Process;
 use kaos_ebpf::record::{
     Change, ConnectionRecord, FAMILY_INET, FAMILY_INET6, FAMILY_UNIX, Kind, Socket,
 };
-use kaos_ebpf::settings::CONNECTION_BYTES;
+use kaos_ebpf::settings::{CONNECTION_BYTES, SETTLED_SOCKETS as SETTLED_PLACES};
 
 use super::count::count;
-use super::maps::{self, CONNECTIONS, MUTES};
+use super::maps::{self, CONNECTIONS, MUTES, SETTLED_SOCKETS};
 use super::processes::{Task, header};
 use super::python::{Label, label};
-use super::read::kernel;
+use super::read::{again, kernel};
 use super::ring::emit;
 use super::settings::setting;
 
@@ -101,6 +101,33 @@ pub fn is_muted(connection: &mut Connection) -> bool {
     true
 }
 
+/// Nothing of a muted connection is looked at any more.
+#[inline(always)]
+pub fn settle(cookie: u64) {
+    write_place(cookie, cookie);
+}
+
+/// Whether that is so, as far as it is known: another one may have taken the place over. No two sockets
+/// have the same cookie.
+#[inline(always)]
+pub fn is_settled(cookie: u64) -> bool {
+    let place = SETTLED_SOCKETS.get(place(cookie));
+    cookie != 0 && place.is_some_and(|found| again(found) == cookie)
+}
+
+#[inline(always)]
+fn write_place(cookie: u64, value: u64) {
+    if let Some(found) = SETTLED_SOCKETS.get_ptr_mut(place(cookie)) {
+        // SAFETY: a word of the map, written whole.
+        unsafe { found.write_volatile(value) }
+    }
+}
+
+#[inline(always)]
+fn place(cookie: u64) -> u32 {
+    cookie as u32 % SETTLED_PLACES
+}
+
 /// Enters a connection. `None` for sockets that are neither TCP nor `AF_UNIX` streams.
 #[inline(always)]
 pub fn enter(socket: u64, cookie: u64, pid: u32) -> Option<&'static mut Connection> {
@@ -116,6 +143,10 @@ pub fn enter(socket: u64, cookie: u64, pid: u32) -> Option<&'static mut Connecti
         mutes: 0,
         padding: 0,
     };
+    // It may have been connected to somebody else before.
+    if is_settled(cookie) {
+        write_place(cookie, 0);
+    }
     if CONNECTIONS.insert(&cookie, &connection, 0).is_err() {
         count(Counter::ConnectionMapFull, 1);
         return None;

@@ -4,9 +4,9 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use kaos_ebpf::counter::Counter;
 use kaos_ebpf::process::Process;
-use kaos_ebpf::python::sizes;
+use kaos_ebpf::python::sizes::STREAMS;
 use kaos_ebpf::record::ProgramRecord;
-use kaos_ebpf::settings::{SYSCALL_NUMBERS, defaults};
+use kaos_ebpf::settings::{SETTLED_SOCKETS as SETTLED_PLACES, SYSCALL_NUMBERS, defaults};
 
 use super::connections::Connection;
 use super::payload::Scratch;
@@ -52,6 +52,10 @@ pub static MUTED: LruHashMap<u64, u8> = LruHashMap::with_max_entries(defaults::C
 #[map]
 pub static MUTES: Array<u32> = Array::with_max_entries(1, 0);
 
+/// Cookies of sockets of which nothing is looked at any more, each at the place that it gives.
+#[map]
+pub static SETTLED_SOCKETS: Array<u64> = Array::with_max_entries(SETTLED_PLACES, 0);
+
 /// TLS connections of selected processes.
 #[map]
 pub static TLS_CONNECTIONS: LruHashMap<TlsKey, Connection> =
@@ -81,5 +85,4 @@ pub static PROGRAM: PerCpuArray<ProgramRecord> = PerCpuArray::with_max_entries(1
 
 /// What ran when a stream of uvloop was last written to.
 #[map]
-pub static STREAM_LABELS: LruHashMap<Stream, Label> =
-    LruHashMap::with_max_entries(sizes::STREAMS, 0);
+pub static STREAM_LABELS: LruHashMap<Stream, Label> = LruHashMap::with_max_entries(STREAMS, 0);

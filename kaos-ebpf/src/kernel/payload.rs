@@ -15,7 +15,8 @@ use kaos_ebpf::window::{Window, window};
 use super::budget::spend;
 use super::buffer::{Pieces, user_buffer};
 use super::connections::{
-    Connection, MUTED, RECEIVED_SEEN, SENT_SEEN, cookie, enter, find, is_muted,
+    Connection, MUTED, RECEIVED_SEEN, SENT_SEEN, cookie, enter, find, is_muted, is_settled,
+    known_cookie,
 };
 use super::count::count;
 use super::maps::{HTTP2_PORTS, SCRATCH};
@@ -54,6 +55,11 @@ pub struct Operation {
 /// A send or a receive ended with `result` on `socket`.
 #[inline(always)]
 pub fn operation(socket: u64, result: i32, message_flags: i32, sent: bool) -> Option<()> {
+    // Before all else: a socket that carries TLS costs nearly as many look-ups by its encrypted bytes as
+    // by the plain text.
+    if is_settled(known_cookie(socket)) {
+        return None;
+    }
     let task = current();
     let process = captured(task.pid)?;
     if result < 0 || (sent && result == 0) {

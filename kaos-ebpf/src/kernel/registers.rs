@@ -32,16 +32,17 @@ impl Arguments {
     }
 }
 
-/// One of the first four arguments of a function that is entered.
+/// The first four arguments of a function that is entered. One read: each costs more than the bytes that
+/// it reads.
 #[inline(always)]
-pub fn argument(registers: u64, index: usize) -> Option<u64> {
-    let offset = match index {
-        0 => setting!(registers.arguments[0]),
-        1 => setting!(registers.arguments[1]),
-        2 => setting!(registers.arguments[2]),
-        _ => setting!(registers.arguments[3]),
-    };
-    kernel(registers, offset)
+pub fn arguments(registers: u64) -> Option<[u64; 4]> {
+    let saved: [u64; 4] = kernel(registers, setting!(registers.arguments))?;
+    let [first, second, third, fourth] = saved;
+    Some(if setting!(registers.arguments_from_last) == 0 {
+        saved
+    } else {
+        [fourth, third, second, first]
+    })
 }
 
 /// The result of a function that returns.

@@ -77,17 +77,26 @@ fn report(
     let on_top_by_account = paired(plain_agent, tls_agent, |plain, tls| {
         by_account(tls) - by_account(plain)
     });
+    let in_agent = paired(plain_agent, tls_agent, |plain, tls| {
+        tls.cpu_of_agent_us_per_end - plain.cpu_of_agent_us_per_end
+    });
+    let in_hooks = paired(plain_agent, tls_agent, |plain, tls| {
+        tls.cpu_of_hooks_us_per_end - plain.cpu_of_hooks_us_per_end
+    });
+    let plain_traps = spread(plain_agent, |window| window.traps_per_end);
     let traps = spread(tls_agent, |window| window.traps_per_end);
     let missing: u64 = tls_agent.iter().map(|window| window.missing).sum();
     println!(
         "  the agent adds {added_plain:.1} µs CPU per end in plain text, by the accounts of agent and \
-         kernel {:.1}; over TLS {added_tls:.1}, by the accounts {:.1} and {traps:.1} traps",
+         kernel {:.1} and {plain_traps:.1} traps; over TLS {added_tls:.1}, by the accounts {:.1} and \
+         {traps:.1} traps",
         spread(plain_agent, by_account),
         spread(tls_agent, by_account),
     );
     println!(
-        "  TLS costs {on_top:.1} µs per end on top, by the accounts {on_top_by_account:.1}; ends \
-         missing over TLS: {missing}"
+        "  TLS costs {on_top:.1} µs per end on top, by the accounts {on_top_by_account:.1}: \
+         {in_agent:.1} in the agent's process and {in_hooks:.1} in its hooks; ends missing over TLS: \
+         {missing}"
     );
     OverheadTls {
         bare,

@@ -45,17 +45,12 @@ fn registers(types: &Types) -> Result<Registers, String> {
         syscall: field(types, "pt_regs", "orig_ax")?,
         second: field(types, "pt_regs", "si")?,
         third: field(types, "pt_regs", "dx")?,
-        // The System V ABI.
-        arguments: [
-            field(types, "pt_regs", "di")?,
-            field(types, "pt_regs", "si")?,
-            field(types, "pt_regs", "dx")?,
-            field(types, "pt_regs", "cx")?,
-        ],
+        // The System V ABI has them in di, si, dx and cx; a test asks for their places.
+        arguments: field(types, "pt_regs", "cx")?,
+        arguments_from_last: 1,
         result: field(types, "pt_regs", "ax")?,
         mode: field(types, "pt_regs", "cs")?,
         thread_pointer: field(types, "task_struct", "thread.fsbase")?,
-        padding: 0,
         mode_mask: 0xffff,
         // __USER_CS (arch/x86/include/asm/segment.h); 32-bit code runs with another selector.
         mode_64_bit: 0x33,
@@ -69,11 +64,11 @@ fn registers(types: &Types) -> Result<Registers, String> {
         syscall: field(types, "pt_regs", "syscallno")?,
         second: general + 8,
         third: general + 16,
-        arguments: [general, general + 8, general + 16, general + 24],
+        arguments: general,
+        arguments_from_last: 0,
         result: general,
         mode: field(types, "pt_regs", "pstate")?,
         thread_pointer: field(types, "task_struct", "thread.uw.tp_value")?,
-        padding: 0,
         // PSR_MODE32_BIT (arch/arm64/include/uapi/asm/ptrace.h).
         mode_mask: 0x10,
         mode_64_bit: 0,
@@ -137,6 +132,7 @@ mod tests {
                 (registers.syscall, registers.second, registers.third),
                 (120, 104, 96)
             );
+            assert_eq!(registers.arguments, 88, "cx, and dx, si and di behind it");
         }
     }
 }

@@ -154,9 +154,12 @@ impl Causality {
         }
         if let Some(received) = self.contexts.trail(&request.actor).first() {
             self.counters.requests += 1;
-            process.served_at(id, received.place, Why::Received);
-            if process.receives_several(received.place) {
-                self.note_several(received.place);
+            // What receives several says nothing, and each call would look through all that it received.
+            if self.habits.get(&received.place) != Some(&Habit::Several) {
+                process.served_at(id, received.place, Why::Received);
+                if process.receives_several(received.place) {
+                    self.note_several(received.place);
+                }
             }
         }
     }

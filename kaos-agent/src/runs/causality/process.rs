@@ -15,21 +15,36 @@ use crate::time::Nanos;
 /// some go on when their request is over.
 const MOST_ENDED: usize = 256;
 
+/// When a request is served.
+#[derive(Debug, Clone, Copy)]
+struct Times {
+    at: Nanos,
+    ended_at: Option<Nanos>,
+}
+
+impl Times {
+    fn holds(&self, at: Nanos) -> bool {
+        self.at <= at && self.ended_at.is_none_or(|end| at <= end)
+    }
+}
+
 /// A request that a process serves, or served lately.
 #[derive(Debug)]
 struct Served {
-    at: Nanos,
-    ended_at: Option<Nanos>,
+    times: Times,
     key: JoinKey,
     /// Where it is, or may be, served: a call from there, or from what was copied from there while it
     /// was served, is caused by it.
     places: Vec<Place>,
 }
 
-impl Served {
-    fn is_served_at(&self, at: Nanos) -> bool {
-        self.at <= at && self.ended_at.is_none_or(|end| at <= end)
-    }
+/// A request at a place. Its times are here, too: a place may have hundreds that are over, which each
+/// call passes over.
+#[derive(Debug, Clone, Copy)]
+struct AtPlace {
+    id: ExchangeId,
+    why: Why,
+    times: Times,
 }
 
 /// Why a request is at a place.
@@ -65,7 +80,7 @@ pub enum Found {
 pub struct Process {
     /// In the order of their starts.
     requests: LinkedHashMap<ExchangeId, Served, FxBuildHasher>,
-    at: FxHashMap<Place, Vec<(ExchangeId, Why)>>,
+    at: FxHashMap<Place, Vec<AtPlace>>,
     ended: usize,
     /// When those began that were not responded to.
     unanswered: BTreeSet<(Nanos, ExchangeId)>,
@@ -77,8 +92,10 @@ impl Process {
     /// A request began.
     pub fn started(&mut self, request: &Request, expected: bool) {
         let served = Served {
-            at: request.at,
-            ended_at: None,
+            times: Times {
+                at: request.at,
+                ended_at: None,
+            },
             key: JoinKey::of(request),
             places: Vec::new(),
         };
@@ -95,27 +112,23 @@ impl Process {
             return;
         };
         served.places.push(place);
-        self.at.entry(place).or_default().push((id, why));
+        let times = served.times;
+        let at_place = self.at.entry(place).or_default();
+        at_place.push(AtPlace { id, why, times });
     }
 
     /// Whether a place receives another request while it serves this one.
     #[must_use]
     pub fn receives_several(&self, place: Place) -> bool {
-        let received = self.at.get(&place).into_iter().flatten();
-        let open = received.filter(|(id, why)| {
-            *why == Why::Received
-                && self
-                    .requests
-                    .get(id)
-                    .is_some_and(|it| it.ended_at.is_none())
-        });
+        let requests = self.at.get(&place).into_iter().flatten();
+        let open = requests.filter(|it| it.why == Why::Received && it.times.ended_at.is_none());
         open.count() > 1
     }
 
     /// When a request began.
     #[must_use]
     pub fn began(&self, id: ExchangeId) -> Option<Nanos> {
-        self.requests.get(&id).map(|served| served.at)
+        self.requests.get(&id).map(|served| served.times.at)
     }
 
     /// A request is responded to: where it is served need not be expected any more.
@@ -123,11 +136,11 @@ impl Process {
         let Some(served) = self.requests.get(&id) else {
             return;
         };
-        self.unanswered.remove(&(served.at, id));
-        self.unexpected.remove(&(served.at, id));
+        self.unanswered.remove(&(served.times.at, id));
+        self.unexpected.remove(&(served.times.at, id));
         for place in &served.places {
             if let Some(requests) = self.at.get_mut(place) {
-                requests.retain(|known| *known != (id, Why::Expected));
+                requests.retain(|known| known.id != id || known.why != Why::Expected);
             }
         }
     }
@@ -137,6 +150,13 @@ impl Process {
     #[must_use]
     pub fn len(&self) -> usize {
         self.requests.len()
+    }
+
+    /// How often a request is said to be at a place, which each call from there looks through.
+    #[cfg(test)]
+    #[must_use]
+    pub fn len_at_places(&self) -> usize {
+        self.at.values().map(Vec::len).sum()
     }
 
     /// Nothing is remembered.
@@ -149,16 +169,22 @@ impl Process {
     /// many others were over since.
     pub fn ended(&mut self, id: ExchangeId, at: Nanos) {
         if let Some(served) = self.requests.get_mut(&id)
-            && served.ended_at.is_none()
+            && served.times.ended_at.is_none()
         {
-            served.ended_at = Some(at);
-            self.unanswered.remove(&(served.at, id));
-            self.unexpected.remove(&(served.at, id));
+            served.times.ended_at = Some(at);
+            self.unanswered.remove(&(served.times.at, id));
+            self.unexpected.remove(&(served.times.at, id));
             self.ended += 1;
+            for place in &served.places {
+                let requests = self.at.get_mut(place).into_iter().flatten();
+                for known in requests.filter(|known| known.id == id) {
+                    known.times = served.times;
+                }
+            }
         }
         if self.ended > MOST_ENDED {
             let mut known = self.requests.iter();
-            let oldest = known.find(|(_, served)| served.ended_at.is_some());
+            let oldest = known.find(|(_, served)| served.times.ended_at.is_some());
             if let Some((&oldest, _)) = oldest {
                 self.forget(oldest);
             }
@@ -173,7 +199,7 @@ impl Process {
         self.ended -= 1;
         for place in served.places {
             if let Some(requests) = self.at.get_mut(&place) {
-                requests.retain(|(other, _)| *other != id);
+                requests.retain(|other| other.id != id);
                 if requests.is_empty() {
                     self.at.remove(&place);
                 }
@@ -207,7 +233,7 @@ impl Process {
     pub fn serves_at(&self, at: Nanos, except: Option<JoinKey>) -> bool {
         self.requests
             .values()
-            .any(|served| served.is_served_at(at) && Some(served.key) != except)
+            .any(|served| served.times.holds(at) && Some(served.key) != except)
     }
 
     fn at_place(
@@ -217,27 +243,25 @@ impl Process {
         call: &Call,
         trusts: &impl Fn(Place) -> bool,
     ) -> Found {
-        let mut found: Option<(ExchangeId, &Served, Why)> = None;
-        for (id, why) in self.at.get(&place).into_iter().flatten() {
-            let Some(served) = self.requests.get(id) else {
-                continue;
-            };
-            let counts = match why {
+        let mut found: Option<AtPlace> = None;
+        let is_trusted = trusts(place);
+        for known in self.at.get(&place).into_iter().flatten() {
+            let is_served = known.times.holds(at);
+            let counts = match known.why {
                 Why::Made => true,
-                Why::Responded => served.is_served_at(at),
-                Why::Received | Why::Expected => served.is_served_at(at) && trusts(place),
+                Why::Responded => is_served,
+                Why::Received | Why::Expected => is_served && is_trusted,
             };
-            if !counts || Some(served.key) == call.key {
+            if !counts || self.is_own(known.id, call) {
                 continue;
             }
-            let is_served = served.is_served_at(at);
             match &mut found {
-                None => found = Some((*id, served, *why)),
-                Some((known, _, strongest)) if known == id => *strongest = (*strongest).max(*why),
+                None => found = Some(*known),
+                Some(other) if other.id == known.id => other.why = other.why.max(known.why),
                 // What is served there now goes before what is over.
-                Some((_, other, _)) if is_served != other.is_served_at(at) => {
+                Some(other) if is_served != other.times.holds(at) => {
                     if is_served {
-                        found = Some((*id, served, *why));
+                        found = Some(*known);
                     }
                 }
                 Some(_) => {
@@ -251,18 +275,24 @@ impl Process {
                 }
             }
         }
-        let Some((id, served, why)) = found else {
+        let Some(AtPlace { id, why, times }) = found else {
             return Found::Nothing;
         };
         // What is older than its request may serve others, of which nothing is known yet.
         let is_older = matches!(why, Why::Responded | Why::Expected);
         if is_older && self.has_others(&self.unexpected, at, Some(id), call.key) {
             Found::NotYet
-        } else if served.is_served_at(call.at) {
+        } else if times.holds(call.at) {
             Found::Request(id)
         } else {
             Found::After(id)
         }
+    }
+
+    /// Whether a request is the other end of a call.
+    fn is_own(&self, id: ExchangeId, call: &Call) -> bool {
+        let key = self.requests.get(&id).map(|served| served.key);
+        call.key.is_some() && key == call.key
     }
 
     /// Whether one of these requests had begun at this time, other than one and the call's own.

@@ -333,6 +333,21 @@ fn a_thread_that_receives_several_at_a_time_says_nothing() {
     assert_eq!(script.source.counters().places_of_several, 1);
 }
 
+/// uvloop receives all that is encrypted in one context.
+#[test]
+fn a_place_that_receives_several_is_not_looked_through() {
+    let mut script = Script::default();
+    for id in 1..=2 {
+        script.receive(id, context(MAIN));
+    }
+    for id in 3..=100 {
+        script.receive(id, context(MAIN));
+        script.end(id);
+    }
+    assert_eq!(script.source.processes[&PID].len_at_places(), 2);
+    assert_eq!(script.cause_of_call(context(MAIN)), Cause::NotYet);
+}
+
 #[test]
 fn a_writer_of_all_responses_says_nothing() {
     let mut script = Script::default();

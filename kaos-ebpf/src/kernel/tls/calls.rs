@@ -9,7 +9,6 @@ use crate::kernel::count::count;
 use crate::kernel::maps::TLS_CALLS;
 use crate::kernel::processes::Task;
 use crate::kernel::python::Label;
-use crate::kernel::registers::argument;
 
 /// A call of a function that moves bytes. It belongs to one thread, so it is also where its return
 /// is worked on: a program on a function can be interrupted by another thread on its CPU, and must
@@ -47,7 +46,8 @@ const NONE: u64 = 0;
 
 /// Notes a call.
 #[inline(always)]
-pub fn begin(task: Task, function: u64, ssl: u64, registers: u64) -> Option<()> {
+pub fn begin(task: Task, function: u64, arguments: [u64; 4]) -> Option<()> {
+    let [ssl, buffer, length, moved_at] = arguments;
     let tid = task.tid;
     let Some(call) = TLS_CALLS.get_ptr_mut(&tid).or_else(|| enter(tid)) else {
         count(Counter::TlsCallsLost, 1);
@@ -65,14 +65,13 @@ pub fn begin(task: Task, function: u64, ssl: u64, registers: u64) -> Option<()> 
     if call.function != NONE {
         count(Counter::TlsCallsLost, 1);
     }
-    call.function = NONE;
     call.ssl = ssl;
     call.pid = task.pid;
-    call.buffer = argument(registers, 1)?;
+    call.buffer = buffer;
     // An `int` or a `size_t`: what is above an `int` is not set where it is one, and the functions
     // that take a `size_t` are not given more than that in practice.
-    call.length = argument(registers, 2)? & i32::MAX as u64;
-    call.moved_at = argument(registers, 3)?;
+    call.length = length & i32::MAX as u64;
+    call.moved_at = moved_at;
     call.function = function;
     Some(())
 }

@@ -15,7 +15,7 @@ use kaos_ebpf::tls::{
 
 use super::{TlsKey, calls, enter, find};
 use crate::kernel::buffer::user_buffer;
-use crate::kernel::connections::{Connection, tell};
+use crate::kernel::connections::{Connection, settle, tell};
 use crate::kernel::maps::TLS_NEIGHBOURS;
 use crate::kernel::processes::Task;
 
@@ -140,18 +140,24 @@ fn marry(connection: &mut Connection, socket: &mut Connection) {
         cookie: connection.socket.cookie,
         ..socket.socket
     };
+    settled(socket);
+}
+
+/// It is known what a socket carries, or given up. Its operations end after a look into a table from now
+/// on: look-ups are most of what one would cost.
+#[inline(always)]
+fn settled(socket: &mut Connection) {
     socket.state |= SETTLED;
+    settle(socket.socket.cookie);
 }
 
 /// An operation of `total` bytes on a socket that nothing is captured of.
 #[inline(always)]
 pub fn moved_encrypted(socket: &mut Connection, task: Task, sent: bool, total: u32) -> Option<()> {
-    if socket.state & SETTLED != 0 {
-        return None;
-    }
-    socket.attempts += 1;
-    if socket.attempts > MOST_ATTEMPTS {
-        socket.state |= SETTLED;
+    socket.attempts = socket.attempts.saturating_add(1);
+    // One that is settled is here because another one has taken its place over.
+    if socket.state & SETTLED != 0 || socket.attempts > MOST_ATTEMPTS {
+        settled(socket);
         return None;
     }
     if let Some(call) = calls::find(task.tid) {

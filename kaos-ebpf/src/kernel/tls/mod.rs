@@ -27,7 +27,7 @@ use super::payload::{Operation, end_of_stream_record};
 use super::processes::{Task, captured, current, find as find_process, thread};
 use super::python::label;
 use super::read::again;
-use super::registers::{argument, result};
+use super::registers::{arguments, result};
 use super::settings::setting;
 
 /// A TLS library's object in a process.
@@ -62,8 +62,8 @@ pub fn entered(context: &impl EbpfContext) -> Option<()> {
     captured(task.pid)?;
     // SAFETY: the context is the program's own.
     let function = unsafe { bpf_get_attach_cookie(context.as_ptr()) };
-    let registers = context.as_ptr() as u64;
-    let ssl = argument(registers, 0)?;
+    let arguments = arguments(context.as_ptr() as u64)?;
+    let [ssl, ..] = arguments;
     if function == TlsFunction::Free as u64 {
         forget(&TlsKey::new(ssl, task.pid));
         return Some(());
@@ -75,7 +75,7 @@ pub fn entered(context: &impl EbpfContext) -> Option<()> {
         enter(&key, true)?;
         return Some(());
     }
-    calls::begin(task, function, ssl, registers)
+    calls::begin(task, function, arguments)
 }
 
 /// A function of a TLS library returns.

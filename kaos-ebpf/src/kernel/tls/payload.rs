@@ -18,6 +18,7 @@ use crate::kernel::connections::{Connection, MUTED};
 use crate::kernel::count::count;
 use crate::kernel::maps::RING;
 use crate::kernel::payload::{GO_ON, Operation, STOP, foreign, head, smaller};
+use crate::kernel::read::again;
 use crate::kernel::ring::{output, wake};
 
 /// Records per call: the largest budgets fill `2 * 1 MiB / 16 KiB` of them, and one is the gap.
@@ -72,24 +73,31 @@ pub fn capture(
         tail_start: captured.tail_start,
         offset: 0,
     };
-    let mut tid = operation.task.tid;
-    // SAFETY: `tid` outlives the call, and `step` takes what is passed.
-    unsafe { bpf_loop(MOST_STEPS, step as *mut c_void, (&raw mut tid).cast(), 0) };
-    // Looked up again: `step` has changed it behind the reference that we hold.
-    if let Some(call) = calls::find(operation.task.tid) {
-        let Walk { offset, total, .. } = call.walk;
-        if offset < total {
-            gap(call, total - offset);
-        }
+    // Nearly all calls move one chunk. The loop is the helper's, and looks the call up at every step.
+    if chunk(call) == GO_ON && again(&call.walk.offset) < operation.total {
+        let mut tid = operation.task.tid;
+        // SAFETY: `tid` outlives the call, and `step` takes what is passed.
+        unsafe { bpf_loop(MOST_STEPS, step as *mut c_void, (&raw mut tid).cast(), 0) };
+    }
+    // Read again: `step` has changed it behind the reference that we hold.
+    let offset = again(&call.walk.offset);
+    if offset < operation.total {
+        gap(call, operation.total - offset);
+    }
+}
+
+/// One step of the walk of a thread.
+extern "C" fn step(_number: u64, tid: *mut c_void) -> i64 {
+    // SAFETY: `capture` passes its thread.
+    match calls::find(unsafe { *tid.cast::<u32>() }) {
+        Some(call) => chunk(call),
+        None => STOP,
     }
 }
 
 /// Sends one chunk, or passes over the middle.
-extern "C" fn step(_number: u64, tid: *mut c_void) -> i64 {
-    // SAFETY: `capture` passes its thread.
-    let Some(call) = calls::find(unsafe { *tid.cast::<u32>() }) else {
-        return STOP;
-    };
+#[inline(always)]
+fn chunk(call: &mut Call) -> i64 {
     let Walk {
         total,
         head_end,
