@@ -206,7 +206,9 @@ impl Protocols {
                 if read_http2(client, chunk, &mut self.asked) == Verdict::Ignore {
                     entry.insert(Followed::Ignored);
                     self.http2 -= 1;
-                    self.opaque.push(chunk.socket);
+                    if self.opaque.len() < MOST_OPAQUE {
+                        self.opaque.push(chunk.socket);
+                    }
                 }
                 return;
             }
