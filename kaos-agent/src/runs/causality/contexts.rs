@@ -22,6 +22,10 @@ new_key_type! {
     struct ContextKey;
 }
 
+/// So many contexts that are gone, and as many as are known, may be left in the order of those that are
+/// known before it is tidied up: so rarely that it costs each context next to nothing.
+const FEW: usize = 64;
+
 /// Where something runs, for as long as that is the same thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Place {
@@ -207,7 +211,7 @@ impl Contexts {
         }
         self.descends(key, origin);
         self.order.push_back(key);
-        if self.order.len() > 2 * self.most {
+        if self.order.len() > 2 * self.known.len() + FEW {
             self.order.retain(|key| self.known.contains_key(*key));
         }
         key
