@@ -182,30 +182,29 @@ fn with_many_requests_in_flight_nothing_is_told_twice_and_all_have_parents() {
     assert_eq!(stats["runs.left_to_sdk"], 3 * ASKED as u64);
 }
 
+/// With this variable in their environment SDKs tell nothing, and so the agent tells all.
+fn all_is_told_by_the_agent(variable: Variable) {
+    if lacks(&[Need::Python]) {
+        return;
+    }
+    let (by_sdk, by_agent, stats) = told(&[], &[variable], 6);
+    assert!(by_sdk.is_empty(), "{by_sdk:?}");
+    assert_eq!(by_agent, ALL_BY_AGENT);
+    assert_eq!(stats["runs.left_to_sdk"], 0);
+}
+
 /// Their gRPC connections are none of spans, and the spans that their headers name have no receiver.
 #[test]
 #[ignore = "kernel: real workloads, needs root"]
 fn sdks_that_export_metrics_alone_leave_all_spans_to_the_agent() {
-    if lacks(&[Need::Python]) {
-        return;
-    }
-    let (by_sdk, by_agent, stats) = told(&[], &[METRICS_ONLY], 6);
-    assert!(by_sdk.is_empty(), "{by_sdk:?}");
-    assert_eq!(by_agent, ALL_BY_AGENT);
-    assert_eq!(stats["runs.left_to_sdk"], 0);
+    all_is_told_by_the_agent(METRICS_ONLY);
 }
 
 /// What goes over a gRPC connection its requests say.
 #[test]
 #[ignore = "kernel: real workloads, needs root"]
 fn sdks_without_spans_leave_them_all_to_the_agent() {
-    if lacks(&[Need::Python]) {
-        return;
-    }
-    let (by_sdk, by_agent, stats) = told(&[], &[NO_SPANS], 6);
-    assert!(by_sdk.is_empty(), "{by_sdk:?}");
-    assert_eq!(by_agent, ALL_BY_AGENT);
-    assert_eq!(stats["runs.left_to_sdk"], 0);
+    all_is_told_by_the_agent(NO_SPANS);
 }
 
 /// gRPC's library for Python uses one connection for both.
@@ -252,13 +251,7 @@ fn spans_are_noticed_among_metrics() {
 #[test]
 #[ignore = "kernel: real workloads, needs root"]
 fn sdks_that_are_switched_off_count_for_nothing() {
-    if lacks(&[Need::Python]) {
-        return;
-    }
-    let (by_sdk, by_agent, stats) = told(&[], &[("OTEL_SDK_DISABLED", "true")], 6);
-    assert!(by_sdk.is_empty(), "{by_sdk:?}");
-    assert_eq!(by_agent, ALL_BY_AGENT);
-    assert_eq!(stats["runs.left_to_sdk"], 0);
+    all_is_told_by_the_agent(("OTEL_SDK_DISABLED", "true"));
 }
 
 /// It shows in its exports alone, and they come after its first requests.

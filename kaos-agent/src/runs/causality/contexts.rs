@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use rustc_hash::FxHashMap;
-use slotmap::{Key as _, SlotMap, new_key_type};
+use slotmap::{SlotMap, new_key_type};
 
 use crate::capture::event::{ContextChange, ContextEvent, Label, Pid};
 use crate::exchanges::exchange::Actor;
@@ -19,7 +19,7 @@ const MOST_GENERATIONS: u32 = 64;
 new_key_type! {
     /// A context that is, or was, known. The next one in its place has another key, until a place was
     /// used two thousand million times.
-    struct ContextKey;
+    pub struct ContextKey;
 }
 
 /// So many contexts that are gone, and as many as are known, may be left in the order of those that are
@@ -32,7 +32,7 @@ pub enum Place {
     /// A thread that runs in no context of its own.
     Thread(Pid, u32),
     /// A context: unlike its name this does not become another one's when it is gone.
-    Context(u64),
+    Context(ContextKey),
 }
 
 /// A place, and when it was made: 0 for before all that was seen.
@@ -47,13 +47,7 @@ pub struct Step {
 /// Where something runs, then what that was copied from, and so on. Empty where it is not known.
 pub type Trail = Vec<Step>;
 
-impl Place {
-    fn context(key: ContextKey) -> Self {
-        Self::Context(key.data().as_ffi())
-    }
-}
-
-/// What a context was copied from.
+/// What ran, and so what a context that was made then was copied from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Origin {
     /// That is not known.
@@ -110,16 +104,7 @@ impl Contexts {
     pub fn push(&mut self, event: &ContextEvent) {
         match event.change {
             ContextChange::Made { context, origin } => {
-                let origin = match origin {
-                    Label::Unknown => Origin::Unknown,
-                    Label::Thread => Origin::Thread(event.tid),
-                    Label::Context(name) => Origin::Context(self.key(event.pid, name)),
-                    Label::ThreadsOwn(name) => {
-                        let key = self.key(event.pid, name);
-                        self.cut_off(key);
-                        Origin::Context(key)
-                    }
-                };
+                let origin = self.ran(event.pid, event.tid, origin);
                 self.enter(event.pid, context, origin, event.at);
             }
             ContextChange::Unseen => self.forget(event.pid),
@@ -128,34 +113,19 @@ impl Contexts {
 
     /// What a thread ran.
     pub fn trail(&mut self, actor: &Actor) -> Trail {
-        let thread = |tid| Step {
-            place: Place::Thread(actor.pid, tid),
-            born: 0,
-        };
-        let mut next = match actor.label {
-            Label::Unknown => return Trail::new(),
-            Label::Thread => return vec![thread(actor.tid)],
-            Label::Context(name) => self.key(actor.pid, name),
-            Label::ThreadsOwn(name) => {
-                let key = self.key(actor.pid, name);
-                self.cut_off(key);
-                key
-            }
-        };
         let mut trail = Trail::new();
-        while let Some(context) = self.known.get(next) {
-            trail.push(Step {
-                place: Place::context(next),
-                born: context.born,
-            });
-            match context.origin {
+        let mut next = self.ran(actor.pid, actor.tid, actor.label);
+        loop {
+            let (place, born, origin) = match next {
                 Origin::Unknown => break,
-                Origin::Thread(tid) => {
-                    trail.push(thread(tid));
-                    break;
-                }
-                Origin::Context(origin) => next = origin,
-            }
+                Origin::Thread(tid) => (Place::Thread(actor.pid, tid), 0, Origin::Unknown),
+                Origin::Context(key) => match self.known.get(key) {
+                    Some(context) => (Place::Context(key), context.born, context.origin),
+                    None => break,
+                },
+            };
+            trail.push(Step { place, born });
+            next = origin;
         }
         trail
     }
@@ -171,6 +141,20 @@ impl Contexts {
     #[must_use]
     pub fn len(&self) -> usize {
         self.known.len()
+    }
+
+    /// What a label says.
+    fn ran(&mut self, pid: Pid, tid: u32, label: Label) -> Origin {
+        match label {
+            Label::Unknown => Origin::Unknown,
+            Label::Thread => Origin::Thread(tid),
+            Label::Context(name) => Origin::Context(self.key(pid, name)),
+            Label::ThreadsOwn(name) => {
+                let key = self.key(pid, name);
+                self.cut_off(key);
+                Origin::Context(key)
+            }
+        }
     }
 
     /// The context that has a name now. One that nobody told of is older than all that was seen.
@@ -259,13 +243,9 @@ impl Contexts {
         while let Some(context) = self.known.get(key)
             && context.name.is_none()
             && context.copies == 0
+            && let Some(removed) = self.remove(key)
+            && let Origin::Context(above) = removed.origin
         {
-            let origin = context.origin;
-            self.known.remove(key);
-            self.gone.push(Place::context(key));
-            let Origin::Context(above) = origin else {
-                return;
-            };
             if let Some(above) = self.known.get_mut(above) {
                 above.copies -= 1;
             }
@@ -273,14 +253,19 @@ impl Contexts {
         }
     }
 
+    fn remove(&mut self, key: ContextKey) -> Option<Context> {
+        let context = self.known.remove(key)?;
+        self.gone.push(Place::Context(key));
+        Some(context)
+    }
+
     fn evict_oldest(&mut self) {
         let Some(key) = self.order.pop_front() else {
             return;
         };
-        let Some(context) = self.known.remove(key) else {
+        let Some(context) = self.remove(key) else {
             return;
         };
-        self.gone.push(Place::context(key));
         self.evicted += 1;
         if let Some(name) = context.name
             && let Some(names) = self.names.get_mut(&context.pid)
